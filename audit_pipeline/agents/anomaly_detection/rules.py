@@ -1,0 +1,110 @@
+"""Anomaly detection's rules, AN-01 to AN-08.
+
+Those on amounts and habits compare with `audit.profiles`, which knows the days before the audited
+month; those on one vendor's series look at earlier charges only.
+"""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from audit_pipeline.model.query import Detector, Query, sql_of
+
+if TYPE_CHECKING:
+    from audit_pipeline.model.rule import Rules
+
+HERE = "audit_pipeline.agents.anomaly_detection"
+
+_CHARGE = {
+    "amount": "gold.recent_transactions.amount",
+    "vendor": "gold.recent_transactions.vendor",
+}
+
+DETECTORS: tuple[Detector, ...] = (
+    Detector(
+        "AN-01",
+        sql_of(HERE, "amount_outlier"),
+        {
+            **_CHARGE,
+            "usual_amount": "audit.scores.usual_amount",
+            "times_usual": "audit.amount_outlier.times_usual",
+            "pair_charges": "audit.scores.pair_charges",
+            "vendor_charges": "audit.scores.vendor_charges",
+        },
+    ),
+    Detector(
+        "AN-02",
+        sql_of(HERE, "recurring_amount"),
+        {
+            **_CHARGE,
+            "usual_amount": "audit.recurring.usual_cents",
+            "usual_gap_days": "audit.recurring.usual_gap_days",
+            "payments_before": "audit.recurring.gaps_before",
+            "previous_id": "gold.recent_transactions.txn_id@previous_id",
+        },
+    ),
+    Detector(
+        "AN-03",
+        sql_of(HERE, "recurring_late"),
+        {
+            **_CHARGE,
+            "gap_days": "audit.recurring.gap_days",
+            "usual_gap_days": "audit.recurring.usual_gap_days",
+            "days_late": "audit.recurring.gap_days",
+            "payments_before": "audit.recurring.gaps_before",
+            "previous_id": "gold.recent_transactions.txn_id@previous_id",
+        },
+    ),
+    Detector(
+        "AN-04",
+        sql_of(HERE, "new_vendor"),
+        {**_CHARGE, "upper_decile": "audit.profiles.upper_decile"},
+    ),
+    Detector(
+        "AN-05",
+        sql_of(HERE, "near_duplicate"),
+        {
+            **_CHARGE,
+            "other_id": "gold.recent_transactions.txn_id@other_id",
+            "other_on": "gold.recent_transactions.date@other_id",
+            "days_apart": "audit.repeats.days_apart",
+            "same_before": "audit.repeats.same_before",
+            "pair_before": "audit.repeats.pair_before",
+            "repeats_before": "audit.repeats.pair_repeats_before",
+        },
+    ),
+    Detector(
+        "AN-06",
+        sql_of(HERE, "split"),
+        {
+            **_CHARGE,
+            "parts": "audit.split.parts",
+            "parts_total": "audit.split.parts_total",
+            "usual_parts": "audit.split.usual_parts",
+        },
+    ),
+    Detector(
+        "AN-07",
+        sql_of(HERE, "unusual"),
+        {
+            **_CHARGE,
+            "score": "audit.scores.score",
+            "parts": "audit.scores.bits",
+            "usual_amount": "audit.scores.usual_amount",
+        },
+    ),
+    Detector(
+        "AN-08",
+        sql_of(HERE, "lookalike"),
+        {
+            **_CHARGE,
+            "vendor_key": "audit.vendor_entities.vendor_key@vendor_key",
+            "twin_key": "audit.vendor_entities.vendor_key@twin_key",
+            "twin_charges": "audit.lookalike.twin_charges",
+        },
+    ),
+)
+
+
+def findings(rules: "Rules", from_on: dt.date, to_on: dt.date) -> dict[str, Query]:
+    """Rule id → the query of its findings on those audit dates."""
+    return {d.rule_id: d.query(rules[d.rule_id], from_on, to_on) for d in DETECTORS}

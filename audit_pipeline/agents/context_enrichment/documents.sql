@@ -1,0 +1,75 @@
+-- Documents that speak of a suspicious charge, as far as they were there on the audit date: its
+-- matched receipt, mail in the window that names its amount or its vendor, calendar events of the
+-- cardholder around it. `strength` (0 to 100) says how much the document has in common with it; an
+-- id that a mail lists as related is a hint, never proof.
+WITH suspects AS (
+  SELECT suspect.audit_on, suspect.transaction_id, entry.occurred_on, entry.amount,
+    list_filter(
+      list_concat(string_split(entry.vendor_key, ' '),
+        string_split(lower(coalesce(entry.vendor_name, '')), ' ')),
+      lambda word: length(word) >= 4) AS vendor_words,
+    list_filter(string_split(lower(entry.cardholder), ' '), lambda word: length(word) >= 3)
+      AS person_words
+  FROM audit.suspects AS suspect
+  JOIN audit.transactions AS entry ON entry.transaction_id = suspect.transaction_id
+),
+mails AS (
+  SELECT email_id, audit_on AS sent_on, subject || ': ' || body AS text,
+    lower(subject || ' ' || body) AS words, related_transactions,
+    list_transform(
+      regexp_extract_all(subject || ' ' || body,
+        '[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]{2})?|[0-9]+\.[0-9]{2}'),
+      lambda found: TRY_CAST(replace(found, ',', '') AS DECIMAL(18,2))) AS amounts
+  FROM gold.emails
+  WHERE email_id IS NOT NULL AND subject IS NOT NULL AND body IS NOT NULL AND date IS NOT NULL
+    AND CAST(date AS DATE) <= audit_on
+),
+hits AS (
+  SELECT suspects.audit_on, suspects.transaction_id, 'email' AS name,
+    'gold.emails.body' AS source, mails.email_id AS row_id, mails.text AS quote,
+    (CASE WHEN list_contains(mails.amounts, suspects.amount) THEN 50 ELSE 0 END)
+      + (CASE WHEN len(list_filter(suspects.vendor_words,
+          lambda word: contains(mails.words, word))) > 0 THEN 40 ELSE 0 END)
+      + (CASE WHEN list_contains(mails.related_transactions, suspects.transaction_id)
+          THEN 10 ELSE 0 END) AS strength
+  FROM suspects
+  JOIN mails ON mails.sent_on BETWEEN suspects.occurred_on - CAST($window_days AS INTEGER)
+    AND least(suspects.occurred_on + CAST($window_days AS INTEGER), suspects.audit_on)
+  UNION ALL
+  SELECT suspects.audit_on, suspects.transaction_id, 'receipt', 'gold.receipts.amount',
+    match.right_id, receipt.vendor || ' ' || receipt.amount || ' on ' || receipt.audit_on,
+    match.score
+  FROM suspects
+  JOIN audit.matches AS match ON match.left_id = suspects.transaction_id
+    AND match.kind = 'charge_to_receipt' AND match.audit_on <= suspects.audit_on
+  JOIN gold.receipts AS receipt ON receipt.receipt_id = match.right_id
+  UNION ALL
+  SELECT suspects.audit_on, suspects.transaction_id, 'calendar', 'gold.calendar_events.title',
+    event.event_id, event.title, 45
+  FROM suspects
+  JOIN gold.calendar_events AS event
+    ON event.audit_on BETWEEN suspects.occurred_on - 1 AND suspects.occurred_on + 1
+    AND event.audit_on <= suspects.audit_on
+  WHERE event.event_id IS NOT NULL AND event.title IS NOT NULL
+    AND len(list_filter(suspects.person_words, lambda word: len(list_filter(
+      coalesce(event.attendees, []), lambda attendee: contains(lower(attendee), word))) > 0)) > 0
+  UNION ALL
+  SELECT audit_on, transaction_id, 'document', source, row_id, quote, strength
+  FROM audit.found_documents
+),
+ranked AS (
+  SELECT DISTINCT audit_on, transaction_id, name, source, row_id,
+    left(regexp_replace(quote, '\s+', ' ', 'g'), 160) AS quote, strength,
+    row_number() OVER (PARTITION BY audit_on, transaction_id
+      ORDER BY strength DESC, name, row_id, source) AS place
+  FROM hits
+  WHERE strength >= 40
+)
+SELECT audit_on, transaction_id, 'CX-04' AS rule_id, CAST(1 AS INTEGER) AS rule_version,
+  CAST(count(*) AS DECIMAL(18,4)) AS measured, CAST(0 AS DECIMAL(18,4)) AS threshold,
+  CAST(0 AS INTEGER) AS score,
+  list({'name': name, 'source': source, 'row_id': row_id, 'value': quote} ORDER BY place)
+    AS evidence
+FROM ranked
+WHERE place <= $per_transaction
+GROUP BY audit_on, transaction_id

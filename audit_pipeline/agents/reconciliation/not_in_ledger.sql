@@ -1,0 +1,30 @@
+-- RC-04 Statement lines that the ledger does not have. Asked of a statement only where the ledger
+-- keeps entries of that source at all.
+WITH kept AS (
+  SELECT source, min(occurred_on) AS first_on FROM audit.transactions GROUP BY source
+),
+lines AS (
+  SELECT line_id, line_on, amount, vendor, 'credit_card' AS statement FROM audit.card_lines
+  UNION ALL
+  SELECT line_id, line_on, amount, vendor, 'bank' FROM audit.bank_lines
+),
+cohort AS (
+  SELECT lines.*, lines.line_on + CAST($matures_after_days AS INTEGER) AS audit_on
+  FROM lines
+  JOIN kept ON kept.source = lines.statement AND kept.first_on <= lines.line_on
+  WHERE lines.line_on BETWEEN $from_on - CAST($matures_after_days AS INTEGER)
+      AND $to_on - CAST($matures_after_days AS INTEGER)
+)
+SELECT cohort.audit_on, cohort.line_id AS transaction_id, abs(cohort.amount) AS measured,
+  0 AS threshold, cohort.amount, cohort.vendor, cohort.line_on AS charged_on, cohort.statement
+FROM cohort
+ANTI JOIN audit.ledger_ids AS ledger
+  ON ledger.txn_id = cohort.line_id AND ledger.first_on <= cohort.audit_on
+LEFT JOIN (
+  SELECT right_id, min(audit_on) AS audit_on
+  FROM audit.matches
+  WHERE kind IN ('ledger_to_card_statement', 'ledger_to_bank_statement')
+  GROUP BY right_id
+) AS matched ON matched.right_id = cohort.line_id AND matched.audit_on <= cohort.audit_on
+WHERE matched.right_id IS NULL
+QUALIFY row_number() OVER (PARTITION BY cohort.audit_on, cohort.line_id ORDER BY statement) = 1

@@ -1,0 +1,397 @@
+"""The map: every step of the audit, in the order in which data flows.
+
+::
+
+    gold.* → quality_report ─gate─ quarantine, quality_findings ────────────┐
+           → matches, statements → reconciliation_findings ─────────────────┤
+           → anomaly_scores → anomaly_findings ─────────────────────────────┼→ context_findings
+                                                                            └→ escalated_flags
+                                              escalated_flags → flags → audit_log
+
+A day's partition is an audit date; a backfill of a range is one run. Each asset's rows are stored
+by audit date; what several steps read is derived in the books.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from audit_pipeline import charts, publishing
+from audit_pipeline.adapters.contracts import findings_of
+from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
+from audit_pipeline.agents.context_enrichment import rules as context_rules
+from audit_pipeline.agents.data_quality import gate
+from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
+from audit_pipeline.model.query import Query, Value
+from audit_pipeline.model.tables import GOLD
+from audit_pipeline.resources import DAILY, AuditStore, Gold
+from audit_pipeline.steps import Step, audit_run_id, gate_reasons, step_of
+
+OWNERS = ["team:finance-data"]
+OUTSIDE = dg.RetryPolicy(max_retries=5, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+"""30 s, 1, 2, 4, 8 minutes, as the specification retries what touches the outside."""
+
+
+def _step(
+    agent: str, *kinds: str, **more: Any
+) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+    """An asset of that agent, with what all of them have in common."""
+    return dg.asset(
+        group_name=agent,
+        kinds=set(kinds),
+        owners=OWNERS,
+        partitions_def=DAILY,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="partitions",
+        **more,
+    )
+
+
+GOLD_TABLES = [
+    dg.AssetSpec(
+        key=["gold", table.name],
+        group_name="gold",
+        description=table.meaning,
+        kinds={"table"},
+        owners=OWNERS,
+        metadata={
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(
+                        column.name,
+                        column.kind.value,
+                        description=column.meaning,
+                        constraints=dg.TableColumnConstraints(
+                            nullable=not column.required or column.nullable,
+                            unique=column.name == table.key,
+                        ),
+                    )
+                    for column in table.columns
+                ]
+            )
+        },
+    )
+    for table in GOLD
+]
+
+GOLD_KEYS = [spec.key for spec in GOLD_TABLES]
+
+
+# ── data quality ────────────────────────────────────────────────────────────────────────────────
+
+
+@_step("data_quality", "sql", deps=GOLD_KEYS, retry_policy=OUTSIDE)
+def quality_report(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """Completeness per required field and overall, duplicates, future dates; by table and day."""
+    with step_of("data_quality", context, gold, store, gated=False) as step:
+        step.call("check_schema_conformity", lambda: gold.snapshot.missing_columns)
+        report = step.call(
+            "check_completeness",
+            lambda: step.books.warehouse.query(
+                gate.check_completeness(step.books.from_on, step.books.to_on)
+            ),
+        )
+        reasons = step.call("evaluate_gate", lambda: gate_reasons(gold, step.books))
+    files = [
+        (f.table, f.file or "(none)", f.rows_in, f.rows_kept, f.rows_quarantined, f.problem or "")
+        for f in gold.snapshot.files
+    ]
+    return dg.MaterializeResult(
+        value=report,
+        metadata={
+            "gate": "closed" if reasons else "open",
+            "reasons": dg.MetadataValue.md("\n".join(f"- {r}" for r in reasons) or "none"),
+            "sources": dg.MetadataValue.md(
+                charts.table(("table", "file", "rows in", "kept", "quarantined", "problem"), files)
+            ),
+            "snapshot": gold.snapshot.id,
+        },
+    )
+
+
+@_step("data_quality", "sql", deps=[quality_report])
+def quarantine(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """Ledger entries that cannot be audited, each with its reason; nothing is lost."""
+    with step_of("data_quality", context, gold, store) as step:
+        step.table("quarantine_entries", "quarantined")
+        return dg.MaterializeResult(
+            value=Query(
+                "SELECT audit_on, transaction_id, row_number, amount, vendor, dated, rule_id,"
+                " reason FROM audit.quarantined WHERE audit_on BETWEEN $from_on AND $to_on"
+                " UNION ALL SELECT audit_on, row_id, row_number, amount, NULL, NULL, 'DQ-02',"
+                " field || ': ' || reason FROM gold.quarantine"
+                " WHERE table_name = 'recent_transactions'"
+                " AND audit_on BETWEEN $from_on AND $to_on",
+                {"from_on": step.books.from_on, "to_on": step.books.to_on},
+            )
+        )
+
+
+@_step("data_quality", "sql", deps=[quality_report])
+def quality_findings(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """What data quality has to say about single entries: DQ-01 to DQ-06."""
+    with step_of("data_quality", context, gold, store) as step:
+        queries = gate.findings(gold.rules, step.books.from_on, step.books.to_on)
+        return _findings(step, step.findings(queries))
+
+
+# ── reconciliation ──────────────────────────────────────────────────────────────────────────────
+
+
+@_step("reconciliation", "sql", "python", deps=[quality_report])
+def matches(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """Lines of two sources that are the same payment, one to one; the score in its terms."""
+    with step_of("reconciliation", context, gold, store) as step:
+        step.table("resolve_entities", "vendor_entities")
+        step.table("match_cross_source", "matches")
+        kinds = step.books.warehouse.rows(
+            Query(
+                "SELECT kind, confidence, count(*) AS pairs FROM audit.matches"
+                " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL ORDER BY ALL",
+                _range(step),
+            )
+        )
+        methods = step.books.warehouse.rows(
+            Query(
+                "SELECT method, count(*) AS names FROM audit.vendor_entities GROUP BY ALL ORDER BY 1"
+            )
+        )
+        return dg.MaterializeResult(
+            value=Query(
+                "SELECT * FROM audit.matches WHERE audit_on BETWEEN $from_on AND $to_on",
+                _range(step),
+            ),
+            metadata={
+                "pairs": dg.MetadataValue.md(
+                    charts.table(
+                        ("kind", "confidence", "pairs"), [tuple(k.values()) for k in kinds]
+                    )
+                ),
+                "vendor_names": dg.MetadataValue.md(
+                    charts.table(("resolved by", "names"), [tuple(m.values()) for m in methods])
+                ),
+            },
+        )
+
+
+@_step("reconciliation", "sql", "python", deps=[quality_report])
+def statements(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """Card payments against the sum of their period's lines; a difference names its charges."""
+    with step_of("reconciliation", context, gold, store) as step:
+        step.table("settle_statements", "statements")
+        rows = step.books.warehouse.rows(
+            Query(
+                "SELECT status, count(*) AS statements, sum(paid) AS paid FROM audit.statements"
+                " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL ORDER BY ALL",
+                _range(step),
+            )
+        )
+        return dg.MaterializeResult(
+            value=Query(
+                "SELECT * FROM audit.statements WHERE audit_on BETWEEN $from_on AND $to_on",
+                _range(step),
+            ),
+            metadata={
+                "statements": dg.MetadataValue.md(
+                    charts.table(
+                        ("status", "statements", "paid"), [tuple(r.values()) for r in rows]
+                    )
+                )
+            },
+        )
+
+
+@_step("reconciliation", "sql", deps=[matches, statements])
+def reconciliation_findings(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """What is left over once everything that matches is matched: RC-01 to RC-07."""
+    with step_of("reconciliation", context, gold, store) as step:
+        queries = reconciliation_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
+        return _findings(step, step.findings(queries))
+
+
+# ── anomaly detection ───────────────────────────────────────────────────────────────────────────
+
+
+@_step("anomaly_detection", "sql", "scikitlearn", deps=[quality_report])
+def anomaly_scores(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """Every charge's anomaly score, 0 to 100, with the bits of each aspect."""
+    with step_of("anomaly_detection", context, gold, store) as step:
+        step.table("vendor_spending_profile", "profiles")
+        step.table("run_isolation_forest", "forest")
+        step.table("score_batch", "scores")
+        bands = step.books.warehouse.rows(
+            Query(
+                "SELECT CAST(floor(least(score, 99) / 10) * 10 AS INTEGER) AS band, count(*) AS n"
+                " FROM audit.scores GROUP BY ALL ORDER BY 1"
+            )
+        )
+        trained = sorted(step.books.forest_trained_on.items())
+        return dg.MaterializeResult(
+            value=Query("SELECT * FROM audit.scores"),
+            metadata={
+                "scores": dg.MetadataValue.md(
+                    charts.bars(
+                        "Charges by anomaly score",
+                        {
+                            f"{b['band']} to {int(str(b['band'])) + 10}": int(str(b["n"]))
+                            for b in bands
+                        },
+                    )
+                ),
+                "forest_trained_on": {str(month): rows for month, rows in trained},
+            },
+        )
+
+
+@_step("anomaly_detection", "sql", deps=[anomaly_scores])
+def anomaly_findings(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """Charges that are unlike what was before them: AN-01 to AN-08."""
+    with step_of("anomaly_detection", context, gold, store) as step:
+        queries = anomaly_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
+        return _findings(step, step.findings(queries))
+
+
+# ── context enrichment ──────────────────────────────────────────────────────────────────────────
+
+
+@_step("context_enrichment", "sql", "scikitlearn")
+def context_findings(
+    context: dg.AssetExecutionContext,
+    gold: Gold,
+    store: AuditStore,
+    quality_findings: pa.Table | None,
+    reconciliation_findings: pa.Table | None,
+    anomaly_findings: pa.Table | None,
+) -> dg.MaterializeResult:
+    """Missing receipts and approvals (CX-01 to CX-03), and the documents of what is suspicious."""
+    with step_of("context_enrichment", context, gold, store) as step:
+        queries = context_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
+        missing = step.findings(queries)
+        suspects = publishing.suspects(
+            [quality_findings, reconciliation_findings, anomaly_findings, missing]
+        )
+        documents = step.call(
+            "search_documents",
+            lambda: step.books.warehouse.query(step.books.enrich(suspects)),
+            suspects=suspects.num_rows,
+        )
+        found = pa.concat_tables(
+            [missing, documents.select(missing.schema.names).cast(missing.schema)]
+        )
+        step.counts["suspicious"] = suspects.num_rows
+        return _findings(step, found)
+
+
+# ── escalation ──────────────────────────────────────────────────────────────────────────────────
+
+
+@_step("escalation", "python")
+def escalated_flags(
+    context: dg.AssetExecutionContext,
+    gold: Gold,
+    store: AuditStore,
+    quality_findings: pa.Table | None,
+    reconciliation_findings: pa.Table | None,
+    anomaly_findings: pa.Table | None,
+    context_findings: pa.Table | None,
+) -> dg.MaterializeResult:
+    """One flag per transaction, with every point of its severity attributed to a rule."""
+    found = [quality_findings, reconciliation_findings, anomaly_findings, context_findings]
+    with step_of("escalation", context, gold, store) as step, store.opened() as opened:
+        raised = step.call("create_flags", lambda: publishing.escalate(step, opened, found))
+        step.call("classify_uncertain", lambda: raised.uncertain)
+        return dg.MaterializeResult(
+            value=raised.table(), metadata=_shown(raised.counts(), raised.pictures())
+        )
+
+
+@_step("escalation", "python", deps=[escalated_flags], retry_policy=OUTSIDE)
+def flags(
+    context: dg.AssetExecutionContext,
+    gold: Gold,
+    store: AuditStore,
+    quality_findings: pa.Table | None,
+    reconciliation_findings: pa.Table | None,
+    anomaly_findings: pa.Table | None,
+    context_findings: pa.Table | None,
+) -> dg.MaterializeResult:
+    """The flags in the store, with their findings, queries and trail, in one transaction."""
+    found = [quality_findings, reconciliation_findings, anomaly_findings, context_findings]
+    with step_of("escalation", context, gold, store) as step, store.opened() as opened:
+        published = step.call("publish_flags", lambda: publishing.publish(step, opened, found))
+        counts = published.counts()
+        picture = {"changes": charts.bars("Flags", counts)}
+        return dg.MaterializeResult(value=published.table(), metadata=_shown(counts, picture))
+
+
+# ── audit logging ───────────────────────────────────────────────────────────────────────────────
+
+
+@_step("audit_logging", "python", deps=[flags])
+def audit_log(
+    context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
+) -> dg.MaterializeResult:
+    """The disposition of every audited day, and the end of the run in the trail."""
+    with step_of("audit_logging", context, gold, store) as step, store.opened() as opened:
+        days = step.call("mark_audit_complete", lambda: publishing.close(step, opened))
+        return dg.MaterializeResult(
+            value=publishing.ledger_table(days),
+            metadata={
+                "audit_run_id": audit_run_id(context),
+                "disposition": dg.MetadataValue.md(publishing.ledger_markdown(days)),
+            },
+        )
+
+
+def _range(step: Step) -> dict[str, Value]:
+    return {"from_on": step.books.from_on, "to_on": step.books.to_on}
+
+
+def _findings(step: Step, found: pa.Table) -> dg.MaterializeResult:
+    """The findings of an agent, with a picture of how many each rule has."""
+    by_rule: dict[str, int] = {}
+    for finding in findings_of(found):
+        title = f"{finding.rule_id} {step.gold.rules[finding.rule_id].title}"
+        by_rule[title] = by_rule.get(title, 0) + 1
+    counts = {"findings": found.num_rows, **step.counts}
+    picture = {"by_rule": charts.bars("Findings by rule", dict(sorted(by_rule.items())))}
+    return dg.MaterializeResult(value=found, metadata=_shown(counts, picture))
+
+
+def _shown(counts: Mapping[str, int], pictures: Mapping[str, str]) -> dict[str, Any]:
+    return {**counts, **{name: dg.MetadataValue.md(text) for name, text in pictures.items()}}
+
+
+ASSETS = [
+    *GOLD_TABLES,
+    quality_report,
+    quarantine,
+    quality_findings,
+    matches,
+    statements,
+    reconciliation_findings,
+    anomaly_scores,
+    anomaly_findings,
+    context_findings,
+    escalated_flags,
+    flags,
+    audit_log,
+]

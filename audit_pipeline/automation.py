@@ -1,0 +1,34 @@
+"""When the audit runs: one job, one daily schedule, and a sensor that closes failed runs."""
+
+import dagster as dg
+
+from audit_pipeline.resources import AuditStore
+
+daily_audit = dg.define_asset_job(
+    "daily_audit",
+    selection=dg.AssetSelection.all(),
+    description="The whole audit of one day, or of a range of days as one run.",
+    tags={"audit/kind": "daily"},
+)
+
+daily_schedule = dg.build_schedule_from_partitioned_job(
+    daily_audit,
+    hour_of_day=5,
+    description="Audits yesterday (UTC) at 05:00 UTC, when the night's loads are in.",
+)
+
+
+@dg.run_failure_sensor(minimum_interval_seconds=30)
+def failed_audits(context: dg.RunFailureSensorContext, store: AuditStore) -> None:
+    """Mark a failed run's workflow as failed, also when its process was killed."""
+    run = context.dagster_run
+    run_id = run.root_run_id or run.run_id
+    with store.opened() as opened:
+        state = opened.restore_workflow_state(run_id)
+        if state and state.get("workflow_status") == "in_progress":
+            opened.save_workflow_state(run_id, {**state, "workflow_status": "failed"})
+
+
+JOBS = [daily_audit]
+SCHEDULES = [daily_schedule]
+SENSORS = [failed_audits]

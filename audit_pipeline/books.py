@@ -1,0 +1,375 @@
+"""The books as of a day: every table that the rules read, derived from gold when it is needed.
+
+Each table is one step of the map in `TABLES`; asking for one makes those before it, once. Nothing
+here depends on earlier runs: a day audited alone, on a machine that never saw the day before,
+derives the same history as a year's backfill does. What a table is made of stands in the agents.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from audit_pipeline.agents.anomaly_detection import forest
+from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
+from audit_pipeline.agents.context_enrichment import rules as context_rules
+from audit_pipeline.agents.context_enrichment import search
+from audit_pipeline.agents.data_quality import gate
+from audit_pipeline.agents.reconciliation import matching, settlement, sides, vendors
+from audit_pipeline.model.query import Query, sql_of
+
+if TYPE_CHECKING:
+    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.model.rule import Rule, Rules
+
+ENTITY_SIMILARITY_MIN = 92
+"""Of 100; word order aside, two names of a dozen letters may differ in one."""
+ENTITY_PREFIX_LETTERS_MIN = 4
+
+MATCH_SCHEMA = pa.schema(
+    [
+        ("audit_on", pa.date32()),
+        ("kind", pa.string()),
+        ("left_id", pa.string()),
+        ("right_id", pa.string()),
+        ("score", pa.int32()),
+        ("amount_points", pa.int32()),
+        ("days_points", pa.int32()),
+        ("vendor_points", pa.int32()),
+        ("person_points", pa.int32()),
+        ("rivals", pa.int32()),
+        ("confidence", pa.string()),
+    ]
+)
+STATEMENT_SCHEMA = pa.schema(
+    [
+        ("audit_on", pa.date32()),
+        ("payment_id", pa.string()),
+        ("payment_on", pa.date32()),
+        ("card", pa.string()),
+        ("status", pa.string()),
+        ("period_from", pa.date32()),
+        ("period_to", pa.date32()),
+        ("lines", pa.int32()),
+        ("lines_total", pa.decimal128(18, 2)),
+        ("paid", pa.decimal128(18, 2)),
+        ("difference", pa.decimal128(18, 2)),
+        ("explained_by", pa.list_(pa.string())),
+        ("rivals", pa.int32()),
+    ]
+)
+
+
+class Books:
+    """Derived tables of one audit: `need` makes them in `audit.*` of the warehouse.
+
+    Args:
+        warehouse: where gold is and the tables are made.
+        rules: thresholds.
+        from_on: first audit date.
+        to_on: last audit date; nothing dated after it is seen.
+    """
+
+    def __init__(
+        self, warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
+    ) -> None:
+        self.warehouse = warehouse
+        self.rules = rules
+        self.from_on = from_on
+        self.to_on = to_on
+        self._made: set[str] = set()
+        self.forest_trained_on: dict[dt.date, int] = {}
+
+    def need(self, *tables: str) -> None:
+        """Make these tables of `audit.*`, and what they are made of, unless they are there."""
+        for table in tables:
+            if table in self._made:
+                continue
+            self.need(*TABLES[table])
+            getattr(self, f"_make_{table}")()
+            self._made.add(table)
+
+    def _create(self, table: str, content: Query | pa.Table) -> None:
+        self.warehouse.create(table, content)
+
+    def _with(self, rule_ids: tuple[str, ...], package: str, name: str) -> Query:
+        """A query of the agents with the parameters that it names, from these rules in order."""
+        sql = sql_of(package, name)
+        known: dict[str, object] = {"from_on": self.from_on, "to_on": self.to_on}
+        for rule_id in reversed(rule_ids):
+            rule = self.rules[rule_id]
+            known |= {key: _bindable(rule, key) for key in rule.thresholds}
+        return Query(sql, {k: v for k, v in known.items() if f"${k}" in sql})  # pyright: ignore[reportArgumentType]
+
+    # ── data quality ────────────────────────────────────────────────────────────────────────────
+    def _make_vendor_keys(self) -> None:
+        self._create("vendor_keys", gate.vendor_keys())
+
+    def _make_vendor_entities(self) -> None:
+        keys = self.warehouse.query(Query("SELECT DISTINCT vendor_key FROM audit.vendor_keys"))
+        graph = self.warehouse.rows(
+            Query(
+                "SELECT vendor_id, vendor_name, list(DISTINCT vendor_key) AS keys FROM ("
+                " SELECT vendor_id, vendor_name, unnest(list_prepend(vendor_name,"
+                "   coalesce(aliases, []))) AS text"
+                " FROM gold.vendors WHERE vendor_id IS NOT NULL AND vendor_name IS NOT NULL"
+                ") AS named JOIN audit.vendor_keys AS k ON k.vendor = named.text"
+                " GROUP BY vendor_id, vendor_name"
+            )
+        )
+        entities = vendors.resolve_vendors(
+            keys.column("vendor_key").to_pylist(),
+            [(str(g["vendor_id"]), str(g["vendor_name"]), _texts(g["keys"])) for g in graph],
+            ENTITY_SIMILARITY_MIN,
+            ENTITY_PREFIX_LETTERS_MIN,
+        )
+        columns = ("vendor_key", "vendor_id", "vendor_name", "method", "similarity", "skeleton")
+        self._create(
+            "vendor_entities",
+            pa.table(
+                {
+                    name: pa.array(
+                        [getattr(entity, name) for entity in entities],
+                        pa.int32() if name == "similarity" else pa.string(),
+                    )
+                    for name in columns
+                }
+            ),
+        )
+
+    def _make_quarantined(self) -> None:
+        self._create("quarantined", gate.quarantined_entries())
+
+    def _make_card_lines(self) -> None:
+        self._create("card_lines", gate.card_lines())
+
+    def _make_bank_lines(self) -> None:
+        self._create("bank_lines", gate.bank_lines())
+
+    def _make_transactions(self) -> None:
+        self._create("transactions", gate.transactions())
+
+    # ── reconciliation ──────────────────────────────────────────────────────────────────────────
+    def _make_ledger_ids(self) -> None:
+        self._create("ledger_ids", Query(sides.LEDGER_IDS))
+
+    def _make_matches(self) -> None:
+        columns: dict[str, list[object]] = {name: [] for name in MATCH_SCHEMA.names}
+        for comparison in sides.COMPARISONS:
+            for match in self._compare(comparison):
+                columns["audit_on"].append(match.decided_on)
+                columns["kind"].append(comparison.kind)
+                columns["left_id"].append(match.pair.left_id)
+                columns["right_id"].append(match.pair.right_id)
+                columns["score"].append(match.score)
+                columns["amount_points"].append(match.pair.amount_points)
+                columns["days_points"].append(match.pair.days_points)
+                columns["vendor_points"].append(match.vendor_points)
+                columns["person_points"].append(match.pair.person_points)
+                columns["rivals"].append(match.rivals)
+                columns["confidence"].append(match.confidence)
+        self._create("matches", pa.table(columns, schema=MATCH_SCHEMA))
+
+    def _compare(self, comparison: sides.Comparison) -> list[matching.Match]:
+        rule = self.rules[comparison.rule_id]
+        self._create("left_side", Query(comparison.left))
+        self._create("right_side", Query(comparison.right))
+        found = self.warehouse.query(
+            matching.candidates(
+                "audit.left_side",
+                "audit.right_side",
+                self.to_on,
+                rule.whole("window_days"),
+                rule.number("tolerance_below"),
+                rule.number("tolerance_above"),
+            )
+        )
+        pairs = (matching.Pair(**row) for row in found.to_pylist())
+        matches = matching.assign(
+            pairs, rule.whole("window_days"), rule.whole("score_accept"), rule.whole("score_low")
+        )
+        return [match for match in matches if match.decided_on <= self.to_on]
+
+    def _make_statements(self) -> None:
+        seen = {"to_on": self.to_on}
+        payments = self.warehouse.rows(Query(sides.CARD_PAYMENTS, seen))
+        lines = self.warehouse.query(Query(sides.STATEMENT_LINES, seen)) if payments else None
+        by_card: dict[str, list[settlement.Line]] = defaultdict(list)
+        for row in lines.to_pylist() if lines is not None else ():
+            line = settlement.Line(row["line_id"], row["line_on"], row["cents"], row["vendor"])
+            by_card[row["last4"]].append(line)
+        paid: dict[str, list[settlement.Payment]] = defaultdict(list)
+        for row in payments:
+            card = settlement.card_named_in(str(row["vendor"]), by_card.keys())
+            paid[card].append(
+                settlement.Payment(str(row["line_id"]), row["line_on"], int(str(row["cents"])))  # pyright: ignore[reportArgumentType]
+            )
+        every_line = [line for card in by_card.values() for line in card] if "all" in paid else []
+        first_on = min((line.on for card in by_card.values() for line in card), default=self.to_on)
+        explain_max = self.rules["RC-02"].whole("explain_max")
+        found = [
+            statement
+            for card in sorted(paid)
+            for statement in settlement.settle(
+                card,
+                by_card[card] if card != "all" else every_line,
+                paid[card],
+                first_on,
+                explain_max,
+            )
+        ]
+        self._create("statements", _statement_table(found))
+
+    # ── anomaly detection ───────────────────────────────────────────────────────────────────────
+    def _make_repeats(self) -> None:
+        self._create("repeats", self._with(("AN-05",), anomaly_rules.HERE, "repeats"))
+
+    def _make_recurring(self) -> None:
+        self._create("recurring", self._with(("AN-03",), anomaly_rules.HERE, "recurring"))
+
+    def _make_firsts(self) -> None:
+        self._create("firsts", self._with((), anomaly_rules.HERE, "firsts"))
+
+    def _make_profiles(self) -> None:
+        query = self._with(("AN-07",), anomaly_rules.HERE, "profiles")
+        repeat_bits = _bindable(self.rules["AN-05"], "bits_min")
+        self._create("profiles", Query(query.sql, {**query.parameters, "repeat_bits": repeat_bits}))
+
+    def _make_features(self) -> None:
+        self._create("features", self._with(("AN-07",), anomaly_rules.HERE, "features"))
+
+    def _make_forest(self) -> None:
+        columns = ", ".join(("baseline_on", "training", "transaction_id", *forest.FEATURES))
+        scores = forest.run_isolation_forest(
+            self.warehouse.query(Query(f"SELECT {columns} FROM audit.features")),
+            self.rules["AN-07"].whole("training_rows_min"),
+        )
+        self.forest_trained_on = scores.trained_on
+        self._create(
+            "forest", pa.table({"transaction_id": scores.transaction_ids, "bits": scores.bits})
+        )
+
+    def _make_scores(self) -> None:
+        self._create("scores", self._with(("AN-07",), anomaly_rules.HERE, "scores"))
+
+    # ── context enrichment ──────────────────────────────────────────────────────────────────────
+    def _make_approvals(self) -> None:
+        self._create("approvals", self._with((), context_rules.HERE, "approvals"))
+
+    def _make_approved_charges(self) -> None:
+        self._create(
+            "approved_charges", self._with(("CX-02",), context_rules.HERE, "approved_charges")
+        )
+
+    def _make_approval_customs(self) -> None:
+        self._create("approval_customs", self._with((), context_rules.HERE, "approval_customs"))
+
+    def enrich(self, suspects: pa.Table) -> Query:
+        """CX-04: the documents that speak of each suspicious charge.
+
+        Args:
+            suspects: audit_on, transaction_id, points; one row per charge and audit date.
+        """
+        self.need("transactions", "matches")
+        self._create("suspects", suspects)
+        found = search.search_documents(self._questions(), self._documents())
+        names = ("audit_on", "transaction_id", "source", "row_id", "quote", "strength")
+        types = (pa.date32(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int32())
+        self._create(
+            "found_documents",
+            pa.table(
+                {
+                    name: pa.array([getattr(one, name) for one in found], kind)
+                    for name, kind in zip(names, types, strict=True)
+                }
+            ),
+        )
+        return self._with(("CX-04",), context_rules.HERE, "documents")
+
+    def _questions(self) -> list[search.Question]:
+        rows = self.warehouse.rows(
+            Query(
+                "SELECT suspect.audit_on, entry.transaction_id, concat_ws(' ',"
+                " coalesce(entry.vendor_name, entry.vendor_key), entry.category, entry.cardholder,"
+                " entry.amount) AS text"
+                " FROM audit.suspects AS suspect JOIN audit.transactions AS entry"
+                " ON entry.transaction_id = suspect.transaction_id"
+                " QUALIFY row_number() OVER (PARTITION BY suspect.audit_on"
+                " ORDER BY suspect.points DESC, suspect.transaction_id) <= $top"
+                " ORDER BY 1, 2",
+                {"top": self.rules["CX-04"].whole("search_top")},
+            )
+        )
+        return [search.Question(**row) for row in rows]  # pyright: ignore[reportArgumentType]
+
+    def _documents(self) -> list[search.Document]:
+        rows = self.warehouse.rows(
+            Query(
+                "SELECT 'gold.emails.body' AS source, email_id AS row_id, audit_on AS written_on,"
+                " concat_ws(' ', subject, body) AS text FROM gold.emails"
+                " WHERE email_id IS NOT NULL AND audit_on <= $to_on"
+                " UNION ALL SELECT 'gold.receipts.vendor', receipt_id, audit_on,"
+                " concat_ws(' ', vendor, category, cardholder, amount) FROM gold.receipts"
+                " WHERE receipt_id IS NOT NULL AND audit_on <= $to_on"
+                " UNION ALL SELECT 'gold.calendar_events.title', event_id, audit_on,"
+                " concat_ws(' ', title, description) FROM gold.calendar_events"
+                " WHERE event_id IS NOT NULL AND audit_on <= $to_on",
+                {"to_on": self.to_on},
+            )
+        )
+        return [search.Document(**row) for row in rows]  # pyright: ignore[reportArgumentType]
+
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "vendor_keys": (),
+    "vendor_entities": ("vendor_keys",),
+    "quarantined": (),
+    "card_lines": (),
+    "bank_lines": (),
+    "transactions": ("vendor_entities", "quarantined", "card_lines", "bank_lines"),
+    "ledger_ids": (),
+    "matches": ("transactions", "ledger_ids"),
+    "statements": ("card_lines", "bank_lines"),
+    "repeats": ("transactions",),
+    "recurring": ("transactions",),
+    "firsts": ("transactions",),
+    "profiles": ("transactions", "firsts", "repeats"),
+    "features": ("profiles",),
+    "forest": ("features",),
+    "scores": ("features", "forest"),
+    "approvals": (),
+    "approved_charges": ("transactions", "approvals"),
+    "approval_customs": ("approved_charges",),
+}
+"""Each table, and what it is made of; `Books._make_<table>` makes it."""
+
+
+def _bindable(rule: "Rule", name: str) -> float | int:
+    number = rule.thresholds[name].value
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _statement_table(found: list[settlement.Statement]) -> pa.Table:
+    def dollars(cents: int) -> str:
+        return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}"
+
+    rows = [asdict(statement) for statement in found]
+    columns = {
+        name: pa.array([row[name] for row in rows], STATEMENT_SCHEMA.field(name).type)
+        for name in STATEMENT_SCHEMA.names
+        if name not in {"lines_total", "paid", "difference"}
+    }
+    for name, source in (
+        ("lines_total", "lines_cents"),
+        ("paid", "paid_cents"),
+        ("difference", "difference_cents"),
+    ):
+        amounts = pa.array([dollars(row[source]) for row in rows], pa.string())
+        columns[name] = amounts.cast(pa.decimal128(18, 2))
+    return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})

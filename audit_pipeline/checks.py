@@ -1,0 +1,98 @@
+"""Asset checks: the quality gate and the disposition ledger block, the others warn."""
+
+import dagster as dg
+
+from audit_pipeline import assets, publishing
+from audit_pipeline.agents.data_quality import gate
+from audit_pipeline.model.query import Query
+from audit_pipeline.resources import DAILY, AuditStore, Gold, dates_of
+from audit_pipeline.steps import gate_reasons
+
+
+@dg.asset_check(asset=assets.quality_report, blocking=True, partitions_def=DAILY)
+def quality_gate(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetCheckResult:
+    """Closed when a source is unreadable, lacks a column, or a day is below 90 % completeness."""
+    reasons = gate_reasons(gold, gold.books(*dates_of(context)))
+    return dg.AssetCheckResult(
+        passed=not reasons,
+        description="open" if not reasons else "closed: " + "; ".join(reasons),
+        metadata={"reasons": dg.MetadataValue.json(reasons)},
+    )
+
+
+@dg.asset_check(asset=assets.quality_report, partitions_def=DAILY)
+def freshness(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetCheckResult:
+    """Domains that have been silent for longer than they ever are, or than set by hand (DQ-04)."""
+    books = gold.books(*dates_of(context))
+    books.need("transactions")
+    stale = gate.stale_domains(
+        books.warehouse.rows(gate.check_freshness(books.to_on)),
+        books.to_on,
+        gold.rules["DQ-04"],
+        gold.snapshot.about.freshness_days,
+    )
+    said = [f"{s.domain}: silent for {s.silent_days} days, {s.allowed_days} allowed" for s in stale]
+    return dg.AssetCheckResult(
+        passed=not stale,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(said) or "every domain is fresh",
+        metadata={"stale": dg.MetadataValue.json(said)},
+    )
+
+
+@dg.asset_check(asset=assets.quality_report, partitions_def=DAILY)
+def source_notes(gold: Gold) -> dg.AssetCheckResult:
+    """What the sources have that was not asked for: unknown columns, instants without a zone."""
+    notes = [f"{file.table}: {note}" for file in gold.snapshot.files for note in file.notes]
+    return dg.AssetCheckResult(
+        passed=not notes,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(notes)[:2000] or "nothing to note",
+    )
+
+
+@dg.asset_check(asset=assets.quarantine, partitions_def=DAILY)
+def nothing_quarantined(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetCheckResult:
+    """How many rows of each table were set aside."""
+    books = gold.books(*dates_of(context))
+    books.need("quarantined")
+    rows = books.warehouse.rows(
+        Query(
+            "SELECT table_name, count(*) AS n FROM gold.quarantine"
+            " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL"
+            " UNION ALL SELECT 'recent_transactions (' || rule_id || ')', count(*)"
+            " FROM audit.quarantined WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL"
+            " ORDER BY 1",
+            {"from_on": books.from_on, "to_on": books.to_on},
+        )
+    )
+    said = [f"{row['table_name']}: {row['n']}" for row in rows]
+    return dg.AssetCheckResult(
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(said) or "no row was set aside",
+    )
+
+
+@dg.asset_check(asset=assets.escalated_flags, blocking=True, partitions_def=DAILY)
+def disposition_ledger(
+    context: dg.AssetCheckExecutionContext, gold: Gold, store: AuditStore
+) -> dg.AssetCheckResult:
+    """Flagged + cleared + quarantined = gold, by count and amount, each day; else it stops."""
+    from_on, to_on = dates_of(context)
+    warehouse = gold.books(from_on, to_on).warehouse
+    flagged = warehouse.stored("escalated_flags", from_on, to_on)
+    with store.opened() as opened:
+        touched = opened.transactions_with_findings(gold.population, from_on, to_on)
+        known = opened.flagged_transactions(gold.population) - touched
+    now = set(flagged.column("transaction_id").to_pylist()) if flagged is not None else set()
+    days = publishing.disposition(gold.books(from_on, to_on), gold.population, "", known | now)
+    wrong = publishing.imbalances(days)
+    return dg.AssetCheckResult(
+        passed=not wrong,
+        description="; ".join(wrong)[:2000] or f"{len(days)} day(s) balance",
+        metadata={"disposition": dg.MetadataValue.md(publishing.ledger_markdown(days))},
+    )
+
+
+CHECKS = [quality_gate, freshness, source_notes, nothing_quarantined, disposition_ledger]

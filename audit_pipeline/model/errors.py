@@ -1,0 +1,57 @@
+"""Every error that this project raises on purpose.
+
+::
+
+    AuditError                       one line that a user can act on; never a traceback
+    ├── BadUsage                     the command line or a setting asks for the impossible
+    ├── RulesInvalid                 rules.yaml: every mistake at once, each with its key path
+    ├── GoldUnreadable               a gold source is missing, or holds nothing to audit
+    ├── GateClosed                   the quality gate halts the audit of a partition
+    ├── LedgerUnbalanced             flagged + cleared + quarantined ≠ gold
+    ├── FlagUnknown                  no flag has this id
+    ├── TransitionRefused            a flag cannot go from this state to that one
+    └── StoreUnavailable             the store cannot be opened or is of another version
+
+The exit code of each is decided at the edge, in `cli.py`.
+"""
+
+
+class AuditError(Exception):
+    """Base of the tree: a message that names the fault and the remedy."""
+
+
+class BadUsage(AuditError):
+    """The command line or a setting asks for the impossible."""
+
+
+class RulesInvalid(AuditError):
+    """The rules file has mistakes; `mistakes` lists all of them, each with its key path."""
+
+    def __init__(self, source: str, mistakes: list[str]) -> None:
+        self.mistakes = mistakes
+        lines = "\n".join(f"  - {mistake}" for mistake in mistakes)
+        super().__init__(f"{source}: {len(mistakes)} mistake(s)\n{lines}")
+
+
+class GoldUnreadable(AuditError):
+    """A gold source is missing, or holds nothing to audit."""
+
+
+class GateClosed(AuditError):
+    """The quality gate halts the audit of a partition."""
+
+
+class LedgerUnbalanced(AuditError):
+    """Flagged + cleared + quarantined is not the gold population, by count or by amount."""
+
+
+class FlagUnknown(AuditError):
+    """No flag has this id."""
+
+
+class TransitionRefused(AuditError):
+    """A flag cannot go from this state to that one."""
+
+
+class StoreUnavailable(AuditError):
+    """The store cannot be opened, or its schema is of another version."""

@@ -1,0 +1,376 @@
+"""From findings to published flags: escalation over all that is known, then one transaction.
+
+A transaction's flag stands on its findings of every audit date, so what earlier audits found is
+fetched from the store and joined to what this one found. That is why a day audited after another
+and a backfill of both leave the same flags.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pyarrow as pa
+
+from audit_pipeline import charts
+from audit_pipeline.adapters.contracts import check_flags, findings_of
+from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow, StoredQuery
+from audit_pipeline.agents import audit_logging, escalation
+from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
+from audit_pipeline.agents.context_enrichment import rules as context_rules
+from audit_pipeline.agents.data_quality import gate
+from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
+from audit_pipeline.books import Books
+from audit_pipeline.model.finding import Finding
+from audit_pipeline.model.flag import Flag
+from audit_pipeline.model.query import Query
+from audit_pipeline.model.trail import TrailEvent
+from audit_pipeline.settings import digest
+from audit_pipeline.steps import AGENTS, Step
+
+Tables = Sequence[pa.Table | None]
+
+
+def suspects(found: Tables) -> pa.Table:
+    """audit_on, transaction_id, points: what the rules have found suspicious so far."""
+    points: Counter[tuple[dt.date, str]] = Counter()
+    for finding in _all(found):
+        if finding.score > 0:
+            points[finding.audit_on, finding.transaction_id] += finding.score
+    ordered = sorted(points.items())
+    return pa.table(
+        {
+            "audit_on": pa.array([key[0] for key, _ in ordered], pa.date32()),
+            "transaction_id": pa.array([key[1] for key, _ in ordered], pa.string()),
+            "points": pa.array([total for _, total in ordered], pa.int32()),
+        }
+    )
+
+
+def _all(found: Tables) -> list[Finding]:
+    findings = [finding for table in found for finding in findings_of(table)]
+    return sorted(findings, key=lambda f: (f.audit_on, f.transaction_id, f.rule_id))
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The flags of a run, before they are published.
+
+    Attributes:
+        flags: of every transaction that the run touched.
+        touched: the transactions with a finding in the range, now or in an earlier run.
+        findings: of this run.
+        uncertain: flag ids in the band that a model may be asked about.
+    """
+
+    from_on: dt.date
+    to_on: dt.date
+    flags: list[Flag]
+    touched: set[str]
+    findings: list[Finding]
+    uncertain: list[str]
+
+    def table(self) -> pa.Table:
+        """One row per flag, for reading; dated inside the run's range."""
+        return pa.table(
+            {
+                "audit_on": pa.array(
+                    [max(self.from_on, min(f.audit_on, self.to_on)) for f in self.flags],
+                    pa.date32(),
+                ),
+                "flag_id": pa.array([f.flag_id for f in self.flags], pa.string()),
+                "transaction_id": pa.array([f.transaction_id for f in self.flags], pa.string()),
+                "severity_level": pa.array(
+                    [str(f.severity_level) for f in self.flags], pa.string()
+                ),
+                "severity_score": pa.array([f.severity_score for f in self.flags], pa.int32()),
+                "confidence_score": pa.array(
+                    [f.confidence_score for f in self.flags], pa.float64()
+                ),
+                "explanation": pa.array([f.explanation for f in self.flags], pa.string()),
+            }
+        )
+
+    def counts(self) -> dict[str, int]:
+        """For the UI."""
+        return {"flags": len(self.flags), "uncertain": len(self.uncertain)}
+
+    def pictures(self) -> dict[str, str]:
+        """Markdown for the UI: by severity, by day, and the worst."""
+        levels = Counter(str(flag.severity_level) for flag in self.flags)
+        days = Counter(flag.audit_on.isoformat() for flag in self.flags)
+        worst = sorted(self.flags, key=lambda f: (-f.severity_level.rank, -f.severity_score))[:20]
+        rows = [(str(f.severity_level), f.severity_score, f.explanation[:160]) for f in worst]
+        severities = {level: levels[level] for level in ("CRITICAL", "WARNING", "INFO")}
+        return {
+            "by_severity": charts.bars("Flags by severity", severities),
+            "by_day": charts.columns("Flags by day", sorted(days.items())),
+            "worst": charts.table(("severity", "score", "explanation"), rows),
+        }
+
+
+def escalate(step: Step, store: Store, found: Tables) -> Raised:
+    """The flags of every transaction that has a finding in the run's range, or had one."""
+    books, population = step.books, step.gold.population
+    from_on, to_on = books.from_on, books.to_on
+    findings = _all(found)
+    touched = {finding.transaction_id for finding in findings}
+    touched |= store.transactions_with_findings(population, from_on, to_on)
+    known = store.findings_of(population, touched, outside=(from_on, to_on))
+    flags = escalation.create_flags(
+        [*findings, *known], _subjects(step, touched), step.gold.rules, population
+    )
+    check_flags(flags)
+    return Raised(from_on, to_on, flags, touched, findings, escalation.classify_uncertain(flags))
+
+
+def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
+    books = step.books
+    books.need("transactions", "recurring")
+    ids = pa.table({"transaction_id": pa.array(sorted(touched), pa.string())})
+    books.warehouse.create("touched", ids)
+    rows = books.warehouse.query(
+        Query(
+            "SELECT entry.transaction_id, entry.amount, entry.domain, entry.vendor_id,"
+            " coalesce(entry.vendor_name, '') AS vendor_name,"
+            " coalesce(abs(series.cents - series.usual_cents) <= $share * series.usual_cents"
+            "  AND abs(series.gap_days - series.usual_gap_days) <= series.allowed_days, false)"
+            "  AS regular"
+            " FROM audit.touched AS touched"
+            " JOIN audit.transactions AS entry ON entry.transaction_id = touched.transaction_id"
+            " LEFT JOIN audit.recurring AS series"
+            " ON series.transaction_id = touched.transaction_id",
+            {"share": step.gold.rules["ES-03"].number("within_share")},
+        )
+    )
+    return {row["transaction_id"]: escalation.Subject(**row) for row in rows.to_pylist()}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing did."""
+
+    raised: Raised
+    changes: FlagChanges
+
+    def table(self) -> pa.Table:
+        """One row per flag that the run touched, as it stands in the store now."""
+        return self.raised.table()
+
+    def counts(self) -> dict[str, int]:
+        """How many flags were created, updated, left, superseded, reopened."""
+        return {
+            name: len(getattr(self.changes, name))
+            for name in ("created", "updated", "unchanged", "superseded", "reopened")
+        }
+
+
+def publish(step: Step, store: Store, found: Tables) -> Published:
+    """Findings, queries, flags and their trail in one transaction; a repetition changes nothing."""
+    raised = escalate(step, store, found)
+    population = step.gold.population
+    queries = _stored_queries(step)
+    days = ledger(step, store, raised)
+    with store.writing() as writer:
+        writer.put_queries(queries.values())
+        writer.replace_findings(
+            population,
+            raised.from_on,
+            raised.to_on,
+            raised.findings,
+            {rule_id: query.query_id for rule_id, query in queries.items()},
+        )
+        changes = writer.publish_flags(population, raised.flags, raised.touched, step.run_id)
+        writer.put_partitions(days)
+        writer.append_events(_flag_events(step.run_id, raised, changes))
+    return Published(raised, changes)
+
+
+def _stored_queries(step: Step) -> dict[str, StoredQuery]:
+    """What re-performs each rule, and the rules text it was made from, kept by its digest."""
+    gold, books = step.gold, step.books
+    text = gold.rules_text
+    kept = gold.derived.parent.parent / "rules" / f"{digest(text)}.yaml"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        arriving = kept.with_suffix(f".{step.run_id}")
+        arriving.write_text(text, encoding="utf-8")
+        arriving.replace(kept)
+    stored: dict[str, StoredQuery] = {}
+    for agent in (gate, reconciliation_rules, anomaly_rules, context_rules):
+        for rule_id, query in agent.findings(gold.rules, books.from_on, books.to_on).items():
+            stored[rule_id] = StoredQuery.asked(
+                rule_id,
+                query.sql,
+                {name: _json_value(value) for name, value in query.parameters.items()},
+                gold.snapshot.id,
+                {
+                    "from_on": books.from_on.isoformat(),
+                    "to_on": books.to_on.isoformat(),
+                    "rules": digest(text),
+                },
+            )
+    return stored
+
+
+def _json_value(value: object) -> object:
+    return (
+        value.isoformat()
+        if isinstance(value, dt.date)
+        else (str(value) if isinstance(value, Decimal) else value)
+    )
+
+
+def _flag_events(run_id: str, raised: Raised, changes: FlagChanges) -> list[TrailEvent]:
+    now = dt.datetime.now(dt.UTC)
+    by_id = {flag.flag_id: flag for flag in raised.flags}
+    events = [
+        audit_logging.flag_event(
+            by_id[flag_id], change, run_id, now, escalation.decision_chain(by_id[flag_id])
+        )
+        for change in ("created", "updated", "reopened")
+        for flag_id in getattr(changes, change)
+    ]
+    events += [
+        TrailEvent(run_id, "escalation", "flag_superseded", now, output_summary={"flag_id": gone})
+        for gone in changes.superseded
+    ]
+    return events
+
+
+LEDGER = """WITH rejected AS (
+  SELECT audit_on, count(*) AS n, sum(coalesce(amount, 0)) AS amount
+  FROM gold.quarantine
+  WHERE table_name = 'recent_transactions' AND audit_on BETWEEN $from_on AND $to_on
+  GROUP BY audit_on
+),
+received AS (
+  SELECT audit_on, count(*) AS n, sum(coalesce(amount, 0)) AS amount
+  FROM gold.recent_transactions
+  WHERE audit_on BETWEEN $from_on AND $to_on
+  GROUP BY audit_on
+),
+held AS (
+  SELECT audit_on, count(*) AS n, sum(coalesce(amount, 0)) AS amount
+  FROM audit.quarantined
+  WHERE audit_on BETWEEN $from_on AND $to_on
+  GROUP BY audit_on
+),
+disposed AS (
+  SELECT entry.audit_on,
+    count(*) FILTER (WHERE flagged.transaction_id IS NOT NULL) AS flagged,
+    coalesce(sum(entry.amount) FILTER (WHERE flagged.transaction_id IS NOT NULL), 0)
+      AS flagged_amount,
+    count(*) FILTER (WHERE flagged.transaction_id IS NULL) AS cleared,
+    coalesce(sum(entry.amount) FILTER (WHERE flagged.transaction_id IS NULL), 0) AS cleared_amount
+  FROM audit.transactions AS entry
+  LEFT JOIN audit.flagged AS flagged ON flagged.transaction_id = entry.transaction_id
+  WHERE entry.audit_on BETWEEN $from_on AND $to_on
+  GROUP BY entry.audit_on
+),
+days AS (
+  SELECT CAST(unnest(generate_series($from_on, $to_on, INTERVAL 1 DAY)) AS DATE) AS audit_on
+)
+SELECT days.audit_on,
+  coalesce(received.n, 0) + coalesce(rejected.n, 0) AS transactions,
+  CAST(coalesce(received.amount, 0) + coalesce(rejected.amount, 0) AS DECIMAL(18,2)) AS amount,
+  coalesce(flagged, 0) AS flagged,
+  CAST(coalesce(flagged_amount, 0) AS DECIMAL(18,2)) AS flagged_amount,
+  coalesce(cleared, 0) AS cleared,
+  CAST(coalesce(cleared_amount, 0) AS DECIMAL(18,2)) AS cleared_amount,
+  coalesce(held.n, 0) + coalesce(rejected.n, 0) AS quarantined,
+  CAST(coalesce(held.amount, 0) + coalesce(rejected.amount, 0) AS DECIMAL(18,2))
+    AS quarantined_amount
+FROM days
+LEFT JOIN received ON received.audit_on = days.audit_on
+LEFT JOIN rejected ON rejected.audit_on = days.audit_on
+LEFT JOIN held ON held.audit_on = days.audit_on
+LEFT JOIN disposed ON disposed.audit_on = days.audit_on
+ORDER BY days.audit_on"""
+
+
+def ledger(step: Step, store: Store, raised: Raised) -> list[PartitionRow]:
+    """The disposition of every day of the range: what was received, and what became of it."""
+    flagged = {flag.transaction_id for flag in raised.flags}
+    flagged |= store.flagged_transactions(step.gold.population) - raised.touched
+    return disposition(step.books, step.gold.population, step.run_id, flagged)
+
+
+def disposition(
+    books: Books, population: str, run_id: str, flagged: set[str]
+) -> list[PartitionRow]:
+    """The same for a given set of flagged transactions; received and disposed counted apart."""
+    books.need("transactions", "quarantined")
+    ids = pa.table({"transaction_id": pa.array(sorted(flagged), pa.string())})
+    books.warehouse.create("flagged", ids)
+    rows = books.warehouse.query(Query(LEDGER, {"from_on": books.from_on, "to_on": books.to_on}))
+    return [
+        PartitionRow(population=population, audit_run_id=run_id, **row) for row in rows.to_pylist()
+    ]
+
+
+def imbalances(days: Sequence[PartitionRow]) -> list[str]:
+    """The days on which flagged + cleared + quarantined is not what was received."""
+    return [
+        f"{day.audit_on}: received {day.transactions} ({day.amount}), "
+        f"flagged {day.flagged} + cleared {day.cleared} + quarantined {day.quarantined} "
+        f"({day.flagged_amount + day.cleared_amount + day.quarantined_amount})"
+        for day in days
+        if day.transactions != day.flagged + day.cleared + day.quarantined
+        or day.amount != day.flagged_amount + day.cleared_amount + day.quarantined_amount
+    ]
+
+
+def close(step: Step, store: Store) -> list[PartitionRow]:
+    """Mark the run complete, with its totals; returns the ledger of its days."""
+    books, population = step.books, step.gold.population
+    days = list(store.partitions(population, books.from_on, books.to_on))
+    summary = {
+        "population": population,
+        "from": books.from_on.isoformat(),
+        "to": books.to_on.isoformat(),
+        "transactions": sum(day.transactions for day in days),
+        "flagged": sum(day.flagged for day in days),
+        "cleared": sum(day.cleared for day in days),
+        "quarantined": sum(day.quarantined for day in days),
+        "completed_agents": list(AGENTS),
+    }
+    store.mark_audit_complete(step.run_id, summary)
+    return days
+
+
+def ledger_table(days: Sequence[PartitionRow]) -> pa.Table:
+    """The ledger as rows."""
+    names = (
+        "audit_on", "transactions", "amount", "flagged", "flagged_amount",
+        "cleared", "cleared_amount", "quarantined", "quarantined_amount",
+    )  # fmt: skip
+    return pa.table({name: [getattr(day, name) for day in days] for name in names})
+
+
+def ledger_markdown(days: Sequence[PartitionRow]) -> str:
+    """The totals of the ledger as a Markdown table, and a column for each day."""
+    rows = [
+        ("received", sum(d.transactions for d in days), sum((d.amount for d in days), Decimal(0))),
+        (
+            "flagged",
+            sum(d.flagged for d in days),
+            sum((d.flagged_amount for d in days), Decimal(0)),
+        ),
+        (
+            "cleared",
+            sum(d.cleared for d in days),
+            sum((d.cleared_amount for d in days), Decimal(0)),
+        ),
+        (
+            "quarantined",
+            sum(d.quarantined for d in days),
+            sum((d.quarantined_amount for d in days), Decimal(0)),
+        ),
+    ]
+    picture = charts.columns(
+        "Transactions by day", [(d.audit_on.isoformat(), d.transactions) for d in days]
+    )
+    return charts.table(("disposition", "count", "amount"), rows) + "\n\n" + picture

@@ -1,0 +1,116 @@
+"""Re-performance: the stored query, run again on the stored inputs, compared with what it said.
+
+The inputs are the snapshot of gold that the audit read (found by its content's digest) and the
+rules file of that day; everything between is derived anew.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit_pipeline.adapters.fixtures import Snapshot
+from audit_pipeline.adapters.fixtures.snapshot import stored_snapshot
+from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store.rows import FlagRow, StoredQuery
+from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+from audit_pipeline.books import TABLES, Books
+from audit_pipeline.model.errors import BadUsage
+from audit_pipeline.model.finding import Cell, Finding
+from audit_pipeline.model.query import Query, Value
+from audit_pipeline.settings import load_rules
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One finding, then and now.
+
+    Attributes:
+        same: every number and every cell of evidence agrees.
+        differences: what does not, one line each; why it was not re-performed, for `same` None.
+    """
+
+    finding: Finding
+    same: bool | None
+    differences: tuple[str, ...]
+    sql: str
+
+
+def reperform(flag: FlagRow, store: Store, data_dir: Path) -> list[Comparison]:
+    """Each finding of a flag against a new run of its stored query.
+
+    Raises:
+        BadUsage: the snapshot or the rules file that the audit read is not there any more.
+    """
+    queries = {query.query_id: query for query in store.queries_of(flag.flag_id)}
+    return [
+        _again(finding, queries[query_id], data_dir)
+        if query_id in queries
+        else Comparison(finding, None, ("documents are attached, not measured",), "")
+        for finding, query_id in store.findings_with_queries(flag.flag_id)
+    ]
+
+
+def _again(finding: Finding, query: StoredQuery, data_dir: Path) -> Comparison:
+    tables = query.tables
+    if not isinstance(tables, Mapping):
+        message = f"query {query.query_id} does not say what it read"
+        raise BadUsage(message)
+    from_on = dt.date.fromisoformat(str(tables["from_on"]))
+    to_on = dt.date.fromisoformat(str(tables["to_on"]))
+    rules_file = data_dir / "rules" / f"{tables['rules']}.yaml"
+    if not rules_file.exists():
+        message = f"the rules that this audit used are gone: {rules_file}"
+        raise BadUsage(message)
+    rules = load_rules(rules_file.read_text(encoding="utf-8"), str(rules_file))
+    with DuckDBWarehouse(_snapshot(data_dir, query.snapshot_id), data_dir / "derived") as warehouse:
+        books = Books(warehouse, rules, from_on, to_on)
+        books.need(*(name for name in TABLES if f"audit.{name}" in query.sql))
+        rows = warehouse.query(Query(query.sql, _bound(query.parameters))).to_pylist()
+    now = next(
+        (
+            row
+            for row in rows
+            if row["transaction_id"] == finding.transaction_id
+            and row["audit_on"] == finding.audit_on
+        ),
+        None,
+    )
+    differences = _differences(finding, now)
+    return Comparison(finding, not differences, tuple(differences), query.sql)
+
+
+def _snapshot(data_dir: Path, snapshot_id: str) -> Snapshot:
+    snapshot = stored_snapshot(data_dir, snapshot_id)
+    if snapshot is None:
+        message = f"the gold that this audit read is gone: {data_dir / 'gold' / snapshot_id}"
+        raise BadUsage(message)
+    return snapshot
+
+
+def _bound(parameters: Mapping[str, object]) -> dict[str, Value]:
+    return {
+        name: dt.date.fromisoformat(value)
+        if name.endswith("_on") and isinstance(value, str)
+        else value  # pyright: ignore[reportReturnType] — numbers, as they were stored
+        for name, value in parameters.items()
+    }
+
+
+def _differences(then: Finding, now: Mapping[str, object] | None) -> list[str]:
+    if now is None:
+        return ["the query does not find this transaction any more"]
+    differences = [
+        f"{name} was {getattr(then, name)}, is {now[name]}"
+        for name in ("measured", "threshold", "score", "rule_version")
+        if getattr(then, name) != now[name]
+    ]
+    cells = now["evidence"]
+    evidence = tuple(Cell(**cell) for cell in cells) if isinstance(cells, list) else ()
+    was, is_ = {c.name: c for c in then.evidence}, {c.name: c for c in evidence}
+    differences += [
+        f"evidence {name} was {was.get(name)}, is {is_.get(name)}"
+        for name in sorted({*was, *is_})
+        if was.get(name) != is_.get(name)
+    ]
+    return differences

@@ -1,0 +1,140 @@
+"""Settings from the environment, with a default for each in development."""
+
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from audit_pipeline.model.errors import BadUsage, RulesInvalid
+from audit_pipeline.model.rule import Rules, parse_rules
+
+ENVIRONMENTS = ("development", "test", "staging", "production")
+FIRST_DAY = dt.date(2025, 1, 1)
+"""Where no data says when audits begin; the specification's first audit."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are.
+
+    Attributes:
+        environment: one of ENVIRONMENTS.
+        fixtures: the folder of gold files.
+        data_dir: snapshots, derived tables, the store.
+        store_url: the store's address; SQLite in the data directory by default.
+        start_on: the first daily partition.
+        end_on: a last partition beyond today, where the data has one.
+        rules_path: another rules file than the packaged one.
+        threads: of the local engine; 0 for all.
+    """
+
+    environment: str
+    fixtures: Path
+    data_dir: Path
+    store_url: str
+    start_on: dt.date
+    end_on: dt.date | None
+    rules_path: Path | None
+    threads: int
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings of this process.
+
+        Raises:
+            BadUsage: lists every setting that is wrong, with what it may be.
+        """
+        wrong: list[str] = []
+        environment = env.get("ENVIRONMENT") or "development"
+        if environment not in ENVIRONMENTS:
+            wrong.append(f"ENVIRONMENT={environment}: one of {', '.join(ENVIRONMENTS)}")
+        fixtures = Path(env.get("AUDIT_FIXTURES") or "fixtures/demo").absolute()
+        data_dir = Path(env.get("AUDIT_DATA_DIR") or ".audit_data").absolute()
+        about = _about(fixtures)
+        start_on = _day(env, "AUDIT_START_ON", wrong) or about.get("audit_from") or FIRST_DAY
+        end_on = _day(env, "AUDIT_END_ON", wrong) or about.get("audit_to")
+        threads = env.get("AUDIT_THREADS") or "0"
+        if not threads.isdigit():
+            wrong.append(f"AUDIT_THREADS={threads}: a whole number, 0 for all")
+        if wrong:
+            raise BadUsage("wrong settings:\n" + "\n".join(f"  - {line}" for line in wrong))
+        rules = env.get("AUDIT_RULES")
+        return cls(
+            environment=environment,
+            fixtures=fixtures,
+            data_dir=data_dir,
+            store_url=env.get("AUDIT_STORE_URL") or f"sqlite:///{data_dir / 'audit.sqlite'}",
+            start_on=start_on,
+            end_on=end_on,
+            rules_path=Path(rules) if rules else None,
+            threads=int(threads),
+        )
+
+
+def _day(env: Mapping[str, str], name: str, wrong: list[str]) -> dt.date | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        wrong.append(f"{name}={text}: a day as YYYY-MM-DD")
+        return None
+
+
+def _about(fixtures: Path) -> dict[str, dt.date]:
+    """The days that a fixture folder's about.json names; its reader complains about the rest."""
+    try:
+        said = json.loads((fixtures / "about.json").read_text(encoding="utf-8"))
+        return {
+            key: dt.date.fromisoformat(said[key])
+            for key in ("audit_from", "audit_to")
+            if isinstance(said.get(key), str)
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def rules_text(path: Path | None) -> str:
+    """The text of a rules file; of the packaged one for None.
+
+    Raises:
+        BadUsage: the file cannot be read.
+    """
+    if path is None:
+        return resources.files("audit_pipeline").joinpath("rules.yaml").read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadUsage(f"cannot read the rules file {path}: {fault}") from fault
+
+
+def load_rules(text: str, source: str = "rules.yaml") -> Rules:
+    """Rules from YAML text.
+
+    Raises:
+        RulesInvalid: with every mistake, each with its key path.
+    """
+    try:
+        document: object = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise RulesInvalid(source, [f"(file): not YAML: {fault}"]) from fault
+    return parse_rules(document, source)
+
+
+def digest(text: str) -> str:
+    """16 hex digits that name a rules text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def folder_name(population: str) -> str:
+    """A folder for a population: readable, safe, and different for different names."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", population).strip("-")[:40] or "population"
+    return f"{readable}-{hashlib.sha256(population.encode()).hexdigest()[:8]}"

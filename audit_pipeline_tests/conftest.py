@@ -1,0 +1,1 @@
+pytest_plugins = ["audit_pipeline_tests.environment", "audit_pipeline_tests.postgres"]
