@@ -5,11 +5,11 @@ import dagster as dg
 from audit_pipeline import assets, publishing
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.model.query import Query
-from audit_pipeline.resources import DAILY, AuditStore, Gold, dates_of
+from audit_pipeline.resources import AuditStore, Gold, dates_of
 from audit_pipeline.steps import gate_reasons
 
 
-@dg.asset_check(asset=assets.quality_report, blocking=True, partitions_def=DAILY)
+@dg.asset_check(asset=assets.quality_report, blocking=True)
 def quality_gate(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetCheckResult:
     """Closed when a source is unreadable, lacks a column, or a day is below 90 % completeness."""
     reasons = gate_reasons(gold, gold.books(*dates_of(context)))
@@ -20,7 +20,7 @@ def quality_gate(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.Asset
     )
 
 
-@dg.asset_check(asset=assets.quality_report, partitions_def=DAILY)
+@dg.asset_check(asset=assets.quality_report)
 def freshness(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetCheckResult:
     """Domains that have been silent for longer than they ever are, or than set by hand (DQ-04)."""
     books = gold.books(*dates_of(context))
@@ -40,7 +40,7 @@ def freshness(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetChe
     )
 
 
-@dg.asset_check(asset=assets.quality_report, partitions_def=DAILY)
+@dg.asset_check(asset=assets.quality_report)
 def source_notes(gold: Gold) -> dg.AssetCheckResult:
     """What the sources have that was not asked for: unknown columns, instants without a zone."""
     notes = [f"{file.table}: {note}" for file in gold.snapshot.files for note in file.notes]
@@ -51,7 +51,7 @@ def source_notes(gold: Gold) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset_check(asset=assets.quarantine, partitions_def=DAILY)
+@dg.asset_check(asset=assets.quarantine)
 def nothing_quarantined(context: dg.AssetCheckExecutionContext, gold: Gold) -> dg.AssetCheckResult:
     """How many rows of each table were set aside."""
     books = gold.books(*dates_of(context))
@@ -74,7 +74,7 @@ def nothing_quarantined(context: dg.AssetCheckExecutionContext, gold: Gold) -> d
     )
 
 
-@dg.asset_check(asset=assets.escalated_flags, blocking=True, partitions_def=DAILY)
+@dg.asset_check(asset=assets.escalated_flags, blocking=True)
 def disposition_ledger(
     context: dg.AssetCheckExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.AssetCheckResult:

@@ -74,6 +74,9 @@ def show_ledger(console: Console, days: Sequence[PartitionRow]) -> None:
 
 def show_flags(console: Console, flags: Sequence[FlagRow], shown_max: int) -> None:
     """The flags that matter most, in the order in which a reviewer works."""
+    if not flags:
+        console.print("No flags: every entry was cleared.", style="bold")
+        return
     levels = Counter(str(flag.severity_level) for flag in flags)
     counts = ", ".join(f"{levels[level]:,} {level}" for level in STYLES)
     title = f"{len(flags):,} flags: {counts}"

@@ -18,6 +18,7 @@ from audit_pipeline.adapters.fixtures import Snapshot, read_fixtures
 from audit_pipeline.adapters.store import Store
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
+from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.rule import Rules
 from audit_pipeline.settings import Settings, digest, folder_name, load_rules, rules_text
@@ -116,11 +117,17 @@ class AuditStore(dg.ConfigurableResource):
 def dates_of(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> tuple[dt.date, dt.date]:
-    """The first and last audit date of the run."""
-    if isinstance(context, dg.AssetCheckExecutionContext):
-        context = context.op_execution_context  # pyright: ignore[reportAssignmentType]
-    keys = context.partition_key_range
-    return dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
+    """The first and last audit date of the run, as its tags name them.
+
+    Checks are not partitioned themselves (that is not ready in this Dagster), their run is.
+    """
+    tags = context.run.tags
+    one_day = tags.get("dagster/partition", "")
+    first = tags.get("dagster/asset_partition_range_start", one_day)
+    last = tags.get("dagster/asset_partition_range_end", one_day)
+    if not (first and last):
+        raise BadUsage("this run names no audit date; choose a partition or a range of them")
+    return dt.date.fromisoformat(first), dt.date.fromisoformat(last)
 
 
 class PartitionStore(dg.ConfigurableIOManager):

@@ -10,14 +10,16 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from dagster import EventLogEntry
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.pool import StaticPool
 
 SHARDS_OPEN_MAX = 8
@@ -34,9 +36,6 @@ class RunHistory(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._shared: dict[str, Connection] | None = None
-        self._sharing = ExitStack()
-        self._latest: dict[tuple[object, object], tuple[EventLogEntry, int]] = {}
         self._tables: set[str] = set()
         self._turn = threading.RLock()
         super().__init__(base_dir, inst_data)
@@ -55,25 +54,29 @@ class RunHistory(SqliteEventLogStorage):
         return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """All events in one transaction for each file they go to."""
-        with self._turn, ExitStack() as stack:
-            self._shared, self._sharing, self._latest = {}, stack, {}
-            try:
-                for entry in events:
-                    self.store_event(entry)
-                for entry, event_id in self._latest.values():
-                    with self.index_connection() as connection:
-                        super()._store_asset_event(connection, entry, event_id)
-            finally:
-                self._shared = None
-
-    def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
-        # An asset's entry shows its last event only: in a batch, the others need not be written.
-        if self._shared is None:
-            super()._store_asset_event(conn, event, event_id)
-        elif event.dagster_event is not None:
-            key = (event.dagster_event.asset_key, event.dagster_event.event_type)
-            self._latest[key] = (event, event_id)
+        """All asset events in one transaction for each of the two files they go to."""
+        batch = [entry for entry in events if entry.dagster_event_type in ASSET_EVENTS]
+        for entry in events:
+            if entry.dagster_event_type not in ASSET_EVENTS:
+                self.store_event(entry)
+        if not batch:
+            return
+        rows = [self._event_to_row(entry) for entry in batch]
+        with self.run_connection(batch[0].run_id) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+        with self.index_connection() as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
+            # Ours are the last rows: the insert holds the write lock until the commit.
+            last_id = connection.scalar(select(func.max(SqlEventLogStorageTable.c.id))) or 0
+            ids = range(last_id - len(rows) + 1, last_id + 1)
+            self._store_asset_event_tags(connection, batch, ids)
+            # An asset's own entry shows its latest event of each type only.
+            latest = {
+                (entry.get_dagster_event().asset_key, entry.dagster_event_type): (entry, event_id)
+                for entry, event_id in zip(batch, ids, strict=True)
+            }
+            for entry, event_id in latest.values():
+                self._store_asset_event(connection, entry, event_id)
 
     def has_table(self, table_name: str) -> bool:
         """Asked for every event; a table that is there stays there."""
@@ -85,15 +88,8 @@ class RunHistory(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        with self._turn:
-            if self._shared is None:
-                with self._engine_of(shard).begin() as connection:
-                    yield connection
-                return
-            if shard not in self._shared:
-                begun = self._engine_of(shard).begin()
-                self._shared[shard] = self._sharing.enter_context(begun)
-            yield self._shared[shard]
+        with self._turn, self._engine_of(shard).begin() as connection:
+            yield connection
 
     def _engine_of(self, shard: str) -> Engine:
         engine = self._engines.pop(shard, None)

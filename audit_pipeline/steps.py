@@ -8,7 +8,6 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 import dagster as dg
@@ -78,16 +77,18 @@ class Step:
         """Derive tables of the books as one tool call."""
         self.call(tool, lambda: self.books.need(*tables), tables=list(tables))
 
+    def _ask(self, rule_id: str, query: Query) -> pa.Table:
+        version = self.gold.rules[rule_id].version
+        return self.call(
+            f"rule {rule_id}", lambda: self.books.warehouse.query(query), version=version
+        )
+
     def findings(self, queries: dict[str, Query]) -> pa.Table:
         """The findings of an agent's rules, each rule one tool call."""
         found: list[pa.Table] = []
         for rule_id, query in queries.items():
             self.books.need(*(name for name in TABLES if f"audit.{name}" in query.sql))
-            rows = self.call(
-                f"rule {rule_id}",
-                partial[pa.Table](self.books.warehouse.query, query),
-                version=self.gold.rules[rule_id].version,
-            )
+            rows = self._ask(rule_id, query)
             if rows.num_rows:
                 found.append(rows.select(FINDING_SCHEMA.names).cast(FINDING_SCHEMA))
         if not found:
@@ -96,8 +97,9 @@ class Step:
 
 
 def _size(result: object) -> dict[str, object]:
-    if isinstance(result, pa.Table):
-        return {"rows": result.num_rows}
+    rows = getattr(result, "num_rows", None)
+    if isinstance(rows, int):
+        return {"rows": rows}
     if isinstance(result, list | dict | tuple):
         return {"count": len(result)}
     return {}

@@ -57,13 +57,18 @@ hits AS (
   SELECT audit_on, transaction_id, 'document', source, row_id, quote, strength
   FROM audit.found_documents
 ),
+once AS (
+  SELECT * FROM hits
+  WHERE strength >= 40
+  QUALIFY row_number() OVER (PARTITION BY audit_on, transaction_id, row_id
+    ORDER BY strength DESC, name, source, quote) = 1
+),
 ranked AS (
-  SELECT DISTINCT audit_on, transaction_id, name, source, row_id,
+  SELECT audit_on, transaction_id, name, source, row_id,
     left(regexp_replace(quote, '\s+', ' ', 'g'), 160) AS quote, strength,
     row_number() OVER (PARTITION BY audit_on, transaction_id
       ORDER BY strength DESC, name, row_id, source) AS place
-  FROM hits
-  WHERE strength >= 40
+  FROM once
 )
 SELECT audit_on, transaction_id, 'CX-04' AS rule_id, CAST(1 AS INTEGER) AS rule_version,
   CAST(count(*) AS DECIMAL(18,4)) AS measured, CAST(0 AS DECIMAL(18,4)) AS threshold,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 VENDOR_POINTS = 15
+ABBREVIATION_POINTS = 12
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Pair:
         """Full for the same entity, otherwise by how alike the two names are."""
         if self.same_vendor:
             return VENDOR_POINTS
+        if _abbreviates(self.left_vendor, self.right_vendor):
+            return ABBREVIATION_POINTS
         alike = fuzz.token_set_ratio(self.left_vendor, self.right_vendor) / 100
         return round(VENDOR_POINTS * alike) if alike >= ALIKE_MIN else -VENDOR_POINTS
 
@@ -55,6 +58,13 @@ class Pair:
     def score(self) -> int:
         """The sum of the terms."""
         return self.amount_points + self.days_points + self.vendor_points + self.person_points
+
+
+def _abbreviates(one: str, other: str) -> bool:
+    """Whether one name is the initials of the other: `aws`, `amazon web services`."""
+    short, long = sorted((one, other), key=len)
+    words = long.split()
+    return len(words) > 1 and short == "".join(word[0] for word in words)
 
 
 ALIKE_MIN = 0.6

@@ -1,7 +1,7 @@
 """Reconciliation's rules: what is left over once everything that matches is matched.
 
-`RC-01` is the specification's orphan finder for charges that no bank line pays; the others are
-its unmatched lists, one per reason, so that a reviewer sees at once what is wrong.
+`RC-08` is the specification's orphan finder, `RC-01` the same where statements are paid as a whole;
+the others are its unmatched lists, one per reason, so that a reviewer sees at once what is wrong.
 """
 
 import datetime as dt
@@ -23,6 +23,16 @@ DETECTORS: tuple[Detector, ...] = (
             "vendor": "gold.recent_transactions.vendor",
             "charged_on": "gold.recent_transactions.date",
             "days_open": "audit.unpaid.days_open",
+        },
+    ),
+    Detector(
+        "RC-08",
+        sql_of(HERE, "orphan"),
+        {
+            "amount": "gold.recent_transactions.amount",
+            "vendor": "gold.recent_transactions.vendor",
+            "charged_on": "gold.recent_transactions.date",
+            "days_open": "audit.orphan.days_open",
         },
     ),
     Detector(

@@ -62,7 +62,7 @@ class Comparison:
 COMPARISONS: tuple[Comparison, ...] = (
     Comparison("ledger_to_card_statement", LEDGER_NOT_ON_CARD, CARD_NOT_IN_LEDGER, "RC-03"),
     Comparison("ledger_to_bank_statement", LEDGER_NOT_ON_BANK, BANK_NOT_IN_LEDGER, "RC-03"),
-    Comparison("charge_to_bank_line", CHARGES, BANK_NOT_IN_LEDGER, "RC-01"),
+    Comparison("charge_to_bank_line", CHARGES, BANK_NOT_IN_LEDGER, "RC-08"),
     Comparison("charge_to_receipt", CHARGES, RECEIPTS, "RC-07"),
 )
 """In this order; `charge_to_bank_line` is the specification's cross-source matcher."""

@@ -1,7 +1,5 @@
--- RC-01 Card charges that no bank line pays, once a bank line has had time to arrive.
--- Asked only where the bank's lines can answer: of a card whose statements the bank pays (the
--- period of the charge must have begun after the first known one), or, where charges are paid one
--- by one, once such a payment has been seen.
+-- RC-01 Card charges that no statement's payment covers, once a payment has had time to come. Asked
+-- of cards whose statements the bank pays, as soon as one of their periods is known.
 WITH cohort AS (
   SELECT transaction_id, occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
     amount, vendor, occurred_on, regexp_extract(card_number, '([0-9]{4})[^0-9]*$', 1) AS last4
@@ -23,12 +21,8 @@ paid_alone AS (
   FROM audit.matches WHERE kind = 'charge_to_bank_line' GROUP BY left_id
 ),
 billed AS (
-  SELECT card, min(payment_on) AS first_on, max(audit_on) AS last_on,
-    min(CASE WHEN status IN ('settled', 'short') THEN audit_on END) AS known_on
-  FROM audit.statements GROUP BY card
-),
-first_alone AS (
-  SELECT min(audit_on) AS first_on FROM audit.matches WHERE kind = 'charge_to_bank_line'
+  SELECT card, min(audit_on) AS known_on
+  FROM audit.statements WHERE status IN ('settled', 'short') GROUP BY card
 ),
 bank_reach AS (SELECT max(line_on) AS last_on FROM audit.bank_lines)
 SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
@@ -36,12 +30,10 @@ SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEG
   CAST($matures_after_days AS INTEGER) AS days_open
 FROM cohort
 CROSS JOIN bank_reach
-CROSS JOIN first_alone
-LEFT JOIN billed ON billed.card IN (cohort.last4, 'all')
+JOIN billed ON billed.card IN (cohort.last4, 'all') AND billed.known_on <= cohort.audit_on
 LEFT JOIN paid_alone
   ON paid_alone.left_id = cohort.transaction_id AND paid_alone.audit_on <= cohort.audit_on
 ANTI JOIN covered ON covered.transaction_id = cohort.transaction_id
-WHERE paid_alone.left_id IS NULL
-  AND (billed.known_on <= cohort.audit_on
-    OR (billed.card IS NULL AND first_alone.first_on <= cohort.audit_on))
-  AND (bank_reach.last_on >= cohort.occurred_on)
+WHERE paid_alone.left_id IS NULL AND bank_reach.last_on >= cohort.occurred_on
+QUALIFY row_number() OVER (
+  PARTITION BY cohort.audit_on, cohort.transaction_id ORDER BY billed.card) = 1

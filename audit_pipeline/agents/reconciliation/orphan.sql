@@ -1,0 +1,30 @@
+-- RC-08 Card charges that no bank line matches, where the bank pays charges one by one: no statement
+-- of the card is paid, and such a match has been seen before. The specification's orphan finder.
+WITH cohort AS (
+  SELECT transaction_id, occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
+    amount, vendor, occurred_on,
+    coalesce(regexp_extract(card_number, '([0-9]{4})[^0-9]*$', 1), '') AS last4
+  FROM audit.transactions
+  WHERE source = 'credit_card' AND cents > 0
+    AND occurred_on BETWEEN $from_on - CAST($matures_after_days AS INTEGER)
+      AND $to_on - CAST($matures_after_days AS INTEGER)
+),
+paid_alone AS (
+  SELECT left_id, min(audit_on) AS audit_on
+  FROM audit.matches WHERE kind = 'charge_to_bank_line' GROUP BY left_id
+),
+first_alone AS (SELECT min(audit_on) AS first_on FROM paid_alone),
+billed AS (SELECT DISTINCT card FROM audit.statements),
+bank_reach AS (SELECT min(line_on) AS first_on, max(line_on) AS last_on FROM audit.bank_lines)
+SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
+  0 AS threshold, cohort.amount, cohort.vendor, cohort.occurred_on AS charged_on,
+  CAST($matures_after_days AS INTEGER) AS days_open
+FROM cohort
+CROSS JOIN bank_reach
+CROSS JOIN first_alone
+LEFT JOIN paid_alone
+  ON paid_alone.left_id = cohort.transaction_id AND paid_alone.audit_on <= cohort.audit_on
+ANTI JOIN billed ON billed.card IN (cohort.last4, 'all')
+WHERE paid_alone.left_id IS NULL AND first_alone.first_on <= cohort.audit_on
+  AND cohort.occurred_on BETWEEN bank_reach.first_on - CAST($window_days AS INTEGER)
+    AND bank_reach.last_on + CAST($window_days AS INTEGER)
