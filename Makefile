@@ -77,13 +77,15 @@ setup-dev: $(DEV) ## The same, with what the tests and the linters need
 # --- use -------------------------------------------------------------------------------------
 
 # make audit FIXTURES=path/to/gold FROM=2025-01-01 TO=2025-01-31 ARGS='--any-other-option'
+# Both use one history, so that `make ui` shows what `make audit` did.
+audit ui: export DAGSTER_HOME := $(CURDIR)/.dagster_home
+
 .PHONY: audit
-audit: $(EMBEDDED) ## Audit; FIXTURES=DIR FROM=DAY TO=DAY, anything else in ARGS='…'
+audit: $(EMBEDDED) .dagster_home/dagster.yaml ## Audit; FIXTURES=DIR FROM=DAY TO=DAY, anything else in ARGS='…'
 	@$(BIN)/audit-pipeline audit $(if $(FIXTURES),--fixtures "$(FIXTURES)") \
 	    $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") $(ARGS)
 
 .PHONY: ui
-ui: export DAGSTER_HOME := $(CURDIR)/.dagster_home
 ui: $(EMBEDDED) .dagster_home/dagster.yaml ## Dagster's web interface; PORT=3000
 	@echo "Dagster: http://127.0.0.1:$(PORT) (ctrl-C stops it; history in .dagster_home)"
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)

@@ -7,10 +7,10 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-WIDTH = 640
+WIDTH = 520
 ROW_HEIGHT = 20
-BAR_LEFT = 170
-LABEL_CHARACTERS_MAX = 24
+BAR_LEFT = 190
+LABEL_CHARACTERS_MAX = 28
 COLORS = {"CRITICAL": "#b3261e", "WARNING": "#b26a00", "INFO": "#3f6fb5"}
 PLAIN = "#5b6b7b"
 

@@ -1,21 +1,26 @@
 """What a person reads in the terminal after an audit: flags, ledger, sources, planted faults."""
 
+import datetime as dt
 import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit_pipeline.adapters.fixtures import FileRead
+from audit_pipeline.adapters.fixtures import FileRead, Snapshot
+from audit_pipeline.adapters.store import Store
 from audit_pipeline.adapters.store.rows import FlagRow, PartitionRow
 from audit_pipeline.model.finding import Finding
 from audit_pipeline.model.rule import Rules
+from audit_pipeline.runs import Run
 
+FLAGS_SHOWN = 10
 STYLES = {"CRITICAL": "bold red", "WARNING": "yellow", "INFO": "blue"}
 
 
@@ -207,3 +212,174 @@ def show_planted(console: Console, planted: Planted) -> None:
         f"fault ({planted.benign} of them on look-alikes planted to tempt the rules), "
         f"and {planted.info} of INFO."
     )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an audit came to: its run, its days, and the flags dated on them."""
+
+    run: Run
+    snapshot: Snapshot
+    from_on: dt.date
+    to_on: dt.date
+    days: Sequence[PartitionRow]
+    flags: Sequence[FlagRow]
+
+
+def outcome_of(
+    run: Run, snapshot: Snapshot, from_on: dt.date, to_on: dt.date, store: Store
+) -> Outcome:
+    """The outcome of a run, as the store has it; empty for one that was not completed."""
+    if run.status != "completed":
+        return Outcome(run, snapshot, from_on, to_on, [], [])
+    population = snapshot.about.name
+    return Outcome(
+        run,
+        snapshot,
+        from_on,
+        to_on,
+        store.partitions(population, from_on, to_on),
+        store.flags(population, from_on=from_on, to_on=to_on),
+    )
+
+
+def show_outcome(console: Console, outcome: Outcome, store: Store, fixtures: Path) -> None:
+    """Sources, ledger, flags, planted faults, and what to do next."""
+    show_sources(console, outcome.snapshot.files)
+    if outcome.run.status != "completed":
+        return
+    show_ledger(console, outcome.days)
+    show_flags(console, outcome.flags, FLAGS_SHOWN)
+    rules_of = store.rules_by_transaction(outcome.snapshot.about.name)
+    planted = judge_planted(fixtures, outcome.flags, rules_of)
+    if planted is not None:
+        show_planted(console, planted)
+    if outcome.flags:
+        first = outcome.flags[0].flag_id[:8]
+        console.print(
+            f"Next: audit-pipeline flags {first}   shows the evidence; "
+            f"audit-pipeline reperform {first}   runs its query again; make ui   opens Dagster."
+        )
+
+
+COUNTS = ("transactions", "flagged", "cleared", "quarantined")
+AMOUNTS = ("amount", "flagged_amount", "cleared_amount", "quarantined_amount")
+
+
+def document(outcome: Outcome, store: Store) -> dict[str, object]:
+    """The result of an audit as `--json` writes it; amounts are text, to the cent."""
+    days, snapshot = outcome.days, outcome.snapshot
+    counts = {name: sum(getattr(day, name) for day in days) for name in COUNTS}
+    amounts = {
+        name: str(sum((getattr(day, name) for day in days), Decimal("0.00"))) for name in AMOUNTS
+    }
+    return {
+        "audit_run_id": outcome.run.run_id,
+        "status": outcome.run.status,
+        "reasons": list(outcome.run.reasons),
+        "population": snapshot.about.name,
+        "from": outcome.from_on.isoformat(),
+        "to": outcome.to_on.isoformat(),
+        "transactions": counts["transactions"],
+        "quarantined": counts["quarantined"],
+        "sources": [asdict(file) for file in snapshot.files],
+        "ledger": {
+            **counts,
+            **amounts,
+            "days": [
+                {
+                    "audit_on": day.audit_on.isoformat(),
+                    **{name: getattr(day, name) for name in COUNTS},
+                    **{name: str(getattr(day, name)) for name in AMOUNTS},
+                }
+                for day in days
+            ],
+        },
+        "flags": flag_documents(outcome.flags, store),
+    }
+
+
+def flag_documents(flags: Sequence[FlagRow], store: Store) -> list[dict[str, object]]:
+    """Flags with their findings and evidence, JSON-able."""
+    findings = store.findings_by_flag([flag.flag_id for flag in flags])
+    return [
+        {
+            "flag_id": flag.flag_id,
+            "transaction_id": flag.transaction_id,
+            "audit_on": flag.audit_on.isoformat(),
+            "severity_level": str(flag.severity_level),
+            "confidence_score": flag.confidence_score,
+            "severity_score": flag.severity_score,
+            "explanation": flag.explanation,
+            "supporting_evidence_links": list(flag.links),
+            "points": [
+                {"rule_id": p.rule_id, "points": p.points, "reason": p.reason} for p in flag.points
+            ],
+            "findings": [
+                {
+                    "rule_id": finding.rule_id,
+                    "rule_version": finding.rule_version,
+                    "audit_on": finding.audit_on.isoformat(),
+                    "measured": str(finding.measured),
+                    "threshold": str(finding.threshold),
+                    "score": finding.score,
+                    "evidence": [
+                        {
+                            "name": cell.name,
+                            "source": cell.source,
+                            "row_id": cell.row_id,
+                            "value": cell.value,
+                        }
+                        for cell in finding.evidence
+                    ],
+                }
+                for finding in findings.get(flag.flag_id, [])
+            ],
+        }
+        for flag in flags
+    ]
+
+
+def rules_text(rules: Rules) -> str:
+    """The rules and their thresholds, for a terminal."""
+    lines: list[str] = []
+    for rule_id, rule in rules:
+        lines.append(f"{rule_id}  {rule.title}  [{rule.agent}]")
+        lines += [
+            f"         {name} = {t.value} {t.unit} ({t.floor} … {t.ceiling})"
+            for name, t in rule.thresholds.items()
+        ]
+    return "\n".join(lines)
+
+
+def rules_markdown(rules: Rules) -> str:
+    """The rule catalogue of the documentation."""
+    lines = [
+        "# Rules",
+        "",
+        "Made by `audit-pipeline rules --markdown` from `audit_pipeline/rules.yaml`; a test keeps",
+        "the two together. Points add up to a flag's severity score.",
+    ]
+    for rule_id, rule in rules:
+        facts = [
+            f"agent {rule.agent}",
+            f"version {rule.version}",
+            f"{rule.points} points",
+            *([f"at least {rule.at_least}"] if rule.at_least else []),
+            *(["never lowered"] if rule.protected else []),
+            *(
+                [f"asked {rule.matures_after_days} days after the transaction"]
+                if rule.matures_after_days
+                else []
+            ),
+        ]
+        lines += ["", f"## {rule_id} {rule.title}", "", ", ".join(facts) + "."]
+        if rule.says:
+            lines += ["", f"> {rule.says}"]
+        if rule.thresholds:
+            lines += ["", "| threshold | value | from … to | why |", "|---|---|---|---|"]
+            lines += [
+                f"| {name} | {t.value} {t.unit} | {t.floor} … {t.ceiling} | {t.reason} |"
+                for name, t in rule.thresholds.items()
+            ]
+    return "\n".join(lines)
