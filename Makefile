@@ -79,6 +79,8 @@ setup-dev: $(DEV) ## The same, with what the tests and the linters need
 # make audit FIXTURES=path/to/gold FROM=2025-01-01 TO=2025-01-31 ARGS='--any-other-option'
 # Both use one history, so that `make ui` shows what `make audit` did.
 audit ui: export DAGSTER_HOME := $(CURDIR)/.dagster_home
+ui: export AUDIT_FIXTURES := $(if $(FIXTURES),$(abspath $(FIXTURES)),$(AUDIT_FIXTURES))
+ui: export AUDIT_START_ON := $(if $(FROM),$(FROM),$(AUDIT_START_ON))
 
 .PHONY: audit
 audit: $(EMBEDDED) .dagster_home/dagster.yaml ## Audit; FIXTURES=DIR FROM=DAY TO=DAY, anything else in ARGS='…'
@@ -86,7 +88,7 @@ audit: $(EMBEDDED) .dagster_home/dagster.yaml ## Audit; FIXTURES=DIR FROM=DAY TO
 	    $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") $(ARGS)
 
 .PHONY: ui
-ui: $(EMBEDDED) .dagster_home/dagster.yaml ## Dagster's web interface; PORT=3000
+ui: $(EMBEDDED) .dagster_home/dagster.yaml ## Dagster's web interface; PORT=3000 FIXTURES=DIR FROM=DAY
 	@echo "Dagster: http://127.0.0.1:$(PORT) (ctrl-C stops it; history in .dagster_home)"
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 

@@ -148,6 +148,9 @@ class Books:
     def _make_bank_lines(self) -> None:
         self._create("bank_lines", gate.bank_lines())
 
+    def _make_receipts(self) -> None:
+        self._create("receipts", gate.receipts())
+
     def _make_transactions(self) -> None:
         self._create("transactions", gate.transactions())
 
@@ -201,13 +204,15 @@ class Books:
             line = settlement.Line(row["line_id"], row["line_on"], row["cents"], row["vendor"])
             by_card[row["last4"]].append(line)
         paid: dict[str, list[settlement.Payment]] = defaultdict(list)
+        first_line_on = {card: min(line.on for line in of) for card, of in by_card.items()}
         for row in payments:
-            card = settlement.card_named_in(str(row["vendor"]), by_card.keys())
+            known = [card for card, first_on in first_line_on.items() if first_on <= row["line_on"]]  # pyright: ignore[reportOperatorIssue]
+            card = settlement.card_named_in(str(row["vendor"]), known)
             paid[card].append(
                 settlement.Payment(str(row["line_id"]), row["line_on"], int(str(row["cents"])))  # pyright: ignore[reportArgumentType]
             )
         every_line = [line for card in by_card.values() for line in card] if "all" in paid else []
-        first_on = min((line.on for card in by_card.values() for line in card), default=self.to_on)
+        first_on = min(first_line_on.values(), default=self.to_on)
         explain_max = self.rules["RC-02"].whole("explain_max")
         found = [
             statement
@@ -259,9 +264,9 @@ class Books:
         self._create("approvals", self._with((), context_rules.HERE, "approvals"))
 
     def _make_approved_charges(self) -> None:
-        self._create(
-            "approved_charges", self._with(("CX-02",), context_rules.HERE, "approved_charges")
-        )
+        query = self._with((), context_rules.HERE, "approved_charges")
+        limit = min(_bindable(self.rules[rule], "limit") for rule in ("CX-02", "CX-03"))
+        self._create("approved_charges", Query(query.sql, {"limit": limit}))
 
     def _make_approval_customs(self) -> None:
         self._create("approval_customs", self._with((), context_rules.HERE, "approval_customs"))
@@ -272,7 +277,7 @@ class Books:
         Args:
             suspects: audit_on, transaction_id, points; one row per charge and audit date.
         """
-        self.need("transactions", "matches")
+        self.need("transactions", "matches", "receipts")
         self._create("suspects", suspects)
         found = search.search_documents(self._questions(), self._documents())
         names = ("audit_on", "transaction_id", "source", "row_id", "quote", "strength")
@@ -286,7 +291,9 @@ class Books:
                 }
             ),
         )
-        return self._with(("CX-04",), context_rules.HERE, "documents")
+        query = self._with(("CX-04",), context_rules.HERE, "documents")
+        version = self.rules["CX-04"].version
+        return Query(query.sql, {**query.parameters, "rule_version": version})
 
     def _questions(self) -> list[search.Question]:
         rows = self.warehouse.rows(
@@ -328,9 +335,10 @@ TABLES: dict[str, tuple[str, ...]] = {
     "quarantined": (),
     "card_lines": (),
     "bank_lines": (),
+    "receipts": (),
     "transactions": ("vendor_entities", "quarantined", "card_lines", "bank_lines"),
     "ledger_ids": (),
-    "matches": ("transactions", "ledger_ids"),
+    "matches": ("transactions", "ledger_ids", "receipts"),
     "statements": ("card_lines", "bank_lines"),
     "repeats": ("transactions",),
     "recurring": ("transactions",),

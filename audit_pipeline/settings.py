@@ -126,7 +126,24 @@ def load_rules(text: str, source: str = "rules.yaml") -> Rules:
         document: object = yaml.safe_load(text)
     except yaml.YAMLError as fault:
         raise RulesInvalid(source, [f"(file): not YAML: {fault}"]) from fault
-    return parse_rules(document, source)
+    rules = parse_rules(document, source)
+    missing = _missing_from(rules)
+    if missing:
+        raise RulesInvalid(source, missing)
+    return rules
+
+
+def _missing_from(rules: Rules) -> list[str]:
+    """What the packaged rules have and these lack; the code reads all of it."""
+    packaged = parse_rules(yaml.safe_load(rules_text(None)))
+    return [
+        f"rules.{rule_id}: missing"
+        if rule_id not in rules.by_id
+        else f"rules.{rule_id}.thresholds.{name}: missing"
+        for rule_id, rule in packaged
+        for name in ([""] if rule_id not in rules.by_id else rule.thresholds)
+        if rule_id not in rules.by_id or name not in rules[rule_id].thresholds
+    ]
 
 
 def digest(text: str) -> str:

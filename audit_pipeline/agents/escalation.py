@@ -86,21 +86,20 @@ def apply_escalation_rules(
     A flag with a protected finding (settlement, duplicate, data quality) is never lowered.
     """
     steps: list[Point] = []
-    for finding in findings:
-        floor = rules[finding.rule_id].at_least
-        if floor is not None and floor.rank > level.rank:
-            level = floor
-            steps.append(Point(finding.rule_id, 0, f"at least {floor}"))
+    floor, floored_by = _floor(findings, rules)
+    if floor is not None and floor.rank > level.rank:
+        level = floor
+        steps.append(Point(floored_by, 0, f"at least {floor}"))
     if subject is None:
         return level, steps
     protected = any(rules[finding.rule_id].protected for finding in findings)
     if not protected:
         allowed = rules["ES-02"].names
         if subject.vendor_id in allowed or subject.vendor_name in allowed:
-            level = LOWERED[level]
+            level = _lowered(level, floor)
             steps.append(Point("ES-02", 0, f"allow-listed vendor, lowered to {level}"))
         if subject.regular:
-            level = LOWERED[level]
+            level = _lowered(level, floor)
             steps.append(Point("ES-03", 0, f"regular recurring payment, lowered to {level}"))
     critical_amount = rules["ES-01"].value("critical_amount")
     amount = subject.amount
@@ -110,19 +109,49 @@ def apply_escalation_rules(
     return level, steps
 
 
+def _floor(findings: "Sequence[Finding]", rules: "Rules") -> tuple[Severity | None, str]:
+    """The highest floor that a finding's rule sets, and which rule that is."""
+    floors = [
+        (floor.rank, finding.rule_id, floor)
+        for finding in findings
+        if (floor := rules[finding.rule_id].at_least) is not None
+    ]
+    if not floors:
+        return None, ""
+    _, rule_id, floor = max(floors)
+    return floor, rule_id
+
+
+def _lowered(level: Severity, floor: Severity | None) -> Severity:
+    """One level down, and never below a rule's floor."""
+    lower = LOWERED[level]
+    return floor if floor is not None and floor.rank > lower.rank else lower
+
+
 def confidence(findings: "Sequence[Finding]", rules: "Rules") -> float:
     """How sure the rules are, 0 to 1: one minus the chance that all of them are wrong.
 
-    Where a finding has rivals (other sets of charges that explain it as well), its confidence is
-    shared among them.
+    A rule that hit on two days counts once. Where a finding has rivals (other sets of charges that
+    explain it as well), its confidence is shared among them.
     """
-    doubt = 1.0
+    best: dict[str, float] = {}
     for finding in findings:
         if finding.score == 0:
             continue
         rivals = next((int(c.value) for c in finding.evidence if c.name == "rivals"), 0)
-        doubt *= 1 - rules[finding.rule_id].confidence / (1 + rivals)
+        sure = rules[finding.rule_id].confidence / (1 + rivals)
+        best[finding.rule_id] = max(sure, best.get(finding.rule_id, 0.0))
+    doubt = 1.0
+    for rule_id in sorted(best):
+        doubt *= 1 - best[rule_id]
     return round(1 - doubt, 2)
+
+
+class _Facts(dict[str, str]):
+    """The facts of a finding; one that a rules file names and the finding lacks shows as `?`."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
 
 
 def root_cause(findings: "Sequence[Finding]", rules: "Rules") -> str:
@@ -132,7 +161,7 @@ def root_cause(findings: "Sequence[Finding]", rules: "Rules") -> str:
         template = rules[finding.rule_id].says
         if template and finding.score > 0 and finding.rule_id not in said:
             said[finding.rule_id] = template.format_map(
-                {cell.name: cell.value for cell in finding.evidence}
+                _Facts({cell.name: cell.value for cell in finding.evidence})
             )
     sentences = list(said.values())
     rest = len(sentences) - EXPLANATION_PARTS_MAX
@@ -180,7 +209,7 @@ def _flag(
 ) -> Flag | None:
     points = severity_score(findings, rules)
     score = min(SCORE_MAX, sum(point.points for point in points))
-    level = severity_level(score, rules)
+    level = severity_level(score, rules) or _floor(findings, rules)[0]
     if level is None:
         return None
     level, steps = apply_escalation_rules(level, subject, findings, rules)

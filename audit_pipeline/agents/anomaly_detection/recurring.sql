@@ -1,5 +1,5 @@
 -- Every charge with what the same card has paid the same vendor before: the usual gap in days and
--- the usual amount of up to twelve earlier charges, and how far those strayed from it.
+-- the usual amount of up to six earlier charges, and how far those strayed from it.
 WITH gaps AS (
   SELECT transaction_id, audit_on, payer, vendor_id, vendor, amount, cents, occurred_on,
     CAST(occurred_on - lag(occurred_on) OVER series AS INTEGER) AS gap_days,

@@ -18,10 +18,13 @@ fitting AS (
   FROM charges
   JOIN named ON named.named_amount BETWEEN charges.amount * 0.95 AND charges.amount * 1.05
     AND named.approved_on BETWEEN charges.occurred_on - 45 AND charges.occurred_on + 14
-  WHERE len(list_filter(
+  WHERE (len(list_filter(
       list_concat(string_split(charges.vendor_key, ' '),
         string_split(lower(coalesce(charges.vendor_name, '')), ' ')),
       lambda word: length(word) >= 4 AND contains(named.words, word))) > 0
+      OR (length(charges.vendor_key) < 4 AND contains(
+        ' ' || regexp_replace(named.words, '[^\p{L}\p{N}]+', ' ', 'g') || ' ',
+        ' ' || charges.vendor_key || ' ')))
     AND (named.named_amount = charges.amount
       OR len(list_filter(charges.person,
         lambda word: contains(named.requester, word) OR contains(named.words, word))) > 0)

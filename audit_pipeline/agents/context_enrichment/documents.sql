@@ -37,12 +37,12 @@ hits AS (
     AND least(suspects.occurred_on + CAST($window_days AS INTEGER), suspects.audit_on)
   UNION ALL
   SELECT suspects.audit_on, suspects.transaction_id, 'receipt', 'gold.receipts.amount',
-    match.right_id, receipt.vendor || ' ' || receipt.amount || ' on ' || receipt.audit_on,
+    match.right_id, receipt.vendor || ' ' || receipt.amount || ' on ' || receipt.line_on,
     match.score
   FROM suspects
   JOIN audit.matches AS match ON match.left_id = suspects.transaction_id
     AND match.kind = 'charge_to_receipt' AND match.audit_on <= suspects.audit_on
-  JOIN gold.receipts AS receipt ON receipt.receipt_id = match.right_id
+  JOIN audit.receipts AS receipt ON receipt.receipt_id = match.right_id
   UNION ALL
   SELECT suspects.audit_on, suspects.transaction_id, 'calendar', 'gold.calendar_events.title',
     event.event_id, event.title, 45
@@ -70,7 +70,7 @@ ranked AS (
       ORDER BY strength DESC, name, row_id, source) AS place
   FROM once
 )
-SELECT audit_on, transaction_id, 'CX-04' AS rule_id, CAST(1 AS INTEGER) AS rule_version,
+SELECT audit_on, transaction_id, 'CX-04' AS rule_id, CAST($rule_version AS INTEGER) AS rule_version,
   CAST(count(*) AS DECIMAL(18,4)) AS measured, CAST(0 AS DECIMAL(18,4)) AS threshold,
   CAST(0 AS INTEGER) AS score,
   list({'name': name, 'source': source, 'row_id': row_id, 'value': quote} ORDER BY place)

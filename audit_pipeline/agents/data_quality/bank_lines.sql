@@ -1,5 +1,5 @@
 -- The bank's lines with one sign for all: money out is positive, whatever the statement prints.
--- An account whose payments are mostly negative prints money out as negative.
+-- An account of whose first twenty payments most are negative prints money out as negative.
 WITH lines AS (
   SELECT *, row_number() OVER (PARTITION BY txn_id ORDER BY audit_on, row_number) AS copy_number
   FROM gold.bank_accounts
@@ -9,8 +9,13 @@ WITH lines AS (
 signs AS (
   SELECT account_number,
     CASE WHEN sum(CASE WHEN amount < 0 THEN 1 ELSE -1 END) > 0 THEN -1 ELSE 1 END AS out_sign
-  FROM lines
-  WHERE lower(coalesce(transaction_type, '')) NOT IN ('credit', 'deposit', 'refund', 'interest')
+  FROM (
+    SELECT account_number, amount,
+      row_number() OVER (PARTITION BY account_number ORDER BY audit_on, row_number) AS place
+    FROM lines
+    WHERE lower(coalesce(transaction_type, '')) NOT IN ('credit', 'deposit', 'refund', 'interest')
+  ) AS payments
+  WHERE place <= 20
   GROUP BY account_number
 )
 SELECT txn_id AS line_id, audit_on AS line_on, date AS occurred_at,

@@ -39,6 +39,11 @@ def bank_lines() -> Query:
     return Query(sql_of(HERE, "bank_lines"))
 
 
+def receipts() -> Query:
+    """One row per usable receipt."""
+    return Query(sql_of(HERE, "receipts"))
+
+
 def transactions() -> Query:
     """The audited population, one row per ledger entry."""
     return Query(sql_of(HERE, "transactions"))
@@ -106,8 +111,8 @@ def check_freshness(to_on: dt.date) -> Query:
     """When each domain last had an entry, and how many days apart its entries usually are.
 
     Returns:
-        domain, last_on, entries, usual_gap_days (the 95th percentile of the gaps between the days
-        on which the domain has entries, at least 1).
+        domain, last_on, days (those with an entry), usual_gap_days (the 95th percentile of the gaps
+        between such days, at least 1).
     """
     sql = """WITH days AS (
   SELECT DISTINCT domain, occurred_on FROM audit.transactions WHERE occurred_on <= $to_on
@@ -117,7 +122,7 @@ gaps AS (
     occurred_on - lag(occurred_on) OVER (PARTITION BY domain ORDER BY occurred_on) AS gap_days
   FROM days
 )
-SELECT domain, max(occurred_on) AS last_on, count(*) AS entries,
+SELECT domain, max(occurred_on) AS last_on, count(*) AS days,
   greatest(coalesce(quantile_disc(gap_days, 0.95), 1), 1) AS usual_gap_days
 FROM gaps
 GROUP BY domain
@@ -213,19 +218,28 @@ WHERE table_name = 'recent_transactions' AND audit_on BETWEEN $from_on AND $to_o
 QUALIFY row_number() OVER (
   PARTITION BY audit_on, coalesce(row_id, 'row:' || row_number) ORDER BY row_number) = 1"""
 
-FOREIGN_CURRENCY = """WITH booked AS (
-  SELECT *, count(*) OVER (PARTITION BY currency) AS booked_in
+FOREIGN_CURRENCY = """WITH by_day AS (
+  SELECT audit_on, currency, count(*) AS entries
   FROM audit.transactions
   WHERE currency IS NOT NULL
+  GROUP BY audit_on, currency
+),
+until AS (
+  SELECT days.audit_on, by_day.currency, sum(by_day.entries) AS entries
+  FROM (SELECT DISTINCT audit_on FROM by_day WHERE audit_on BETWEEN $from_on AND $to_on) AS days
+  JOIN by_day ON by_day.audit_on <= days.audit_on
+  GROUP BY days.audit_on, by_day.currency
 ),
 own AS (
-  SELECT currency AS own_currency FROM booked ORDER BY booked_in DESC, currency LIMIT 1
+  SELECT audit_on, currency AS own_currency
+  FROM until
+  QUALIFY row_number() OVER (PARTITION BY audit_on ORDER BY entries DESC, currency) = 1
 )
-SELECT audit_on, transaction_id, 1 AS measured, 0 AS threshold, amount, vendor, currency,
+SELECT entry.audit_on, transaction_id, 1 AS measured, 0 AS threshold, amount, vendor, currency,
   own_currency
-FROM booked
-CROSS JOIN own
-WHERE currency <> own_currency AND audit_on BETWEEN $from_on AND $to_on"""
+FROM audit.transactions AS entry
+JOIN own ON own.audit_on = entry.audit_on
+WHERE entry.currency <> own.own_currency"""
 
 DETECTORS: tuple[Detector, ...] = (
     Detector(

@@ -9,7 +9,7 @@ SELECT entry.txn_id AS transaction_id, entry.row_number, entry.audit_on, entry.s
   coalesce(entry.domain, 'unassigned') AS domain, entry.currency,
   card.card_number, coalesce(card.cardholder, '') AS cardholder,
   coalesce(card.category, entry.source) AS category,
-  coalesce(card.card_number || '/' || card.cardholder, card.card_number, bank.account_number,
+  coalesce(card.card_number || '/' || nullif(card.cardholder, ''), card.card_number, bank.account_number,
     entry.source) AS payer
 FROM gold.recent_transactions AS entry
 ANTI JOIN audit.quarantined AS held ON held.row_number = entry.row_number

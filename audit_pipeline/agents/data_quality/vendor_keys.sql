@@ -4,7 +4,7 @@
 WITH texts AS (
   SELECT vendor FROM gold.recent_transactions
   UNION SELECT vendor FROM gold.credit_cards
-  UNION SELECT payee FROM gold.bank_accounts
+  UNION SELECT coalesce(payee, '') FROM gold.bank_accounts
   UNION SELECT vendor FROM gold.receipts
   UNION SELECT vendor_name FROM gold.vendors
   UNION SELECT alias FROM (SELECT unnest(aliases) AS alias FROM gold.vendors) AS named

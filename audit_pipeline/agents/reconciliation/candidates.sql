@@ -4,12 +4,12 @@
 -- Each term of the score is a column: amount (50), days (25), vendor (15), person (10).
 WITH lefts AS (
   SELECT *, CAST(floor(line_on_number / ($window_days + 1)) AS INTEGER) AS day_bucket,
-    CAST(floor(ln(greatest(abs(cents), 1)) / ln(1 + $tolerance_above)) AS INTEGER) AS amount_bucket
+    CAST(floor(ln(greatest(abs(cents), 1)) / greatest(ln(1 + $tolerance_above), -ln(1 - $tolerance_below))) AS INTEGER) AS amount_bucket
   FROM (SELECT *, CAST(line_on - DATE '2000-01-01' AS INTEGER) AS line_on_number FROM {left} WHERE line_on <= $to_on) AS l
 ),
 rights AS (
   SELECT *, CAST(floor(line_on_number / ($window_days + 1)) AS INTEGER) AS day_bucket,
-    CAST(floor(ln(greatest(abs(cents), 1)) / ln(1 + $tolerance_above)) AS INTEGER) AS amount_bucket
+    CAST(floor(ln(greatest(abs(cents), 1)) / greatest(ln(1 + $tolerance_above), -ln(1 - $tolerance_below))) AS INTEGER) AS amount_bucket
   FROM (SELECT *, CAST(line_on - DATE '2000-01-01' AS INTEGER) AS line_on_number FROM {right} WHERE line_on <= $to_on) AS r
 ),
 spread AS (
@@ -52,3 +52,6 @@ SELECT pairs.left_id, pairs.right_id, l.line_on AS left_on, r.line_on AS right_o
 FROM pairs
 JOIN lefts AS l ON l.line_id = pairs.left_id
 JOIN rights AS r ON r.line_id = pairs.right_id
+-- A line whose own counterpart is there by the day of the decision needs no other one.
+WHERE coalesce(l.counterpart_on > r.line_on + CAST($window_days AS INTEGER), true)
+  AND coalesce(r.counterpart_on > r.line_on + CAST($window_days AS INTEGER), true)

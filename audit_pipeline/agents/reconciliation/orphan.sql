@@ -14,17 +14,23 @@ paid_alone AS (
   FROM audit.matches WHERE kind = 'charge_to_bank_line' GROUP BY left_id
 ),
 first_alone AS (SELECT min(audit_on) AS first_on FROM paid_alone),
-billed AS (SELECT DISTINCT card FROM audit.statements),
-bank_reach AS (SELECT min(line_on) AS first_on, max(line_on) AS last_on FROM audit.bank_lines)
+billed AS (SELECT card, min(audit_on) AS known_on FROM audit.statements GROUP BY card),
+reach AS (
+  SELECT days.audit_on, min(lines.line_on) AS first_on, max(lines.line_on) AS last_on
+  FROM (SELECT DISTINCT audit_on FROM cohort) AS days
+  JOIN (SELECT DISTINCT line_on FROM audit.bank_lines) AS lines ON lines.line_on <= days.audit_on
+  GROUP BY days.audit_on
+)
 SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
   0 AS threshold, cohort.amount, cohort.vendor, cohort.occurred_on AS charged_on,
   CAST($matures_after_days AS INTEGER) AS days_open
 FROM cohort
-CROSS JOIN bank_reach
+JOIN reach ON reach.audit_on = cohort.audit_on
 CROSS JOIN first_alone
 LEFT JOIN paid_alone
   ON paid_alone.left_id = cohort.transaction_id AND paid_alone.audit_on <= cohort.audit_on
-ANTI JOIN billed ON billed.card IN (cohort.last4, 'all')
+ANTI JOIN billed
+  ON billed.card IN (cohort.last4, 'all') AND billed.known_on <= cohort.audit_on
 WHERE paid_alone.left_id IS NULL AND first_alone.first_on <= cohort.audit_on
-  AND cohort.occurred_on BETWEEN bank_reach.first_on - CAST($window_days AS INTEGER)
-    AND bank_reach.last_on + CAST($window_days AS INTEGER)
+  AND cohort.occurred_on >= reach.first_on - CAST($window_days AS INTEGER)
+  AND reach.last_on >= cohort.audit_on - CAST($feed_days AS INTEGER)

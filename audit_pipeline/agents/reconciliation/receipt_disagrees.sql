@@ -4,12 +4,11 @@
 WITH matched AS (
   SELECT match.audit_on, match.left_id AS transaction_id, match.right_id AS receipt_id,
     entry.amount, entry.vendor, entry.category, receipt.amount AS receipt_amount,
-    (entry.cents - CAST(receipt.amount * 100 AS BIGINT))
-      / (CAST(receipt.amount * 100 AS BIGINT)) AS share,
+    (entry.cents - receipt.cents) / receipt.cents AS share,
     date_trunc('month', match.audit_on) AS month_on
   FROM audit.matches AS match
   JOIN audit.transactions AS entry ON entry.transaction_id = match.left_id
-  JOIN gold.receipts AS receipt ON receipt.receipt_id = match.right_id
+  JOIN audit.receipts AS receipt ON receipt.receipt_id = match.right_id
   WHERE match.kind = 'charge_to_receipt'
 ),
 months AS (

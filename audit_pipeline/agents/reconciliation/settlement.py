@@ -24,6 +24,8 @@ FOUR_DIGITS = re.compile(r"(?<!\d)\d{4}(?!\d)")
 
 PERIOD_DAYS = (*range(27, 34), 7, 14, 15, 16)
 """Lengths of a statement period that are tried while none is known: a month, a week, a half."""
+SHORT_DAYS_MAX = 16
+"""The longest period that is counted in days rather than by the day of the month."""
 LAG_DAYS_MAX = 45
 """A statement is due within this many days of its closing (Regulation Z: at least 21 to pay)."""
 DRIFT_DAYS = 3
@@ -89,17 +91,23 @@ class _Card:
     lines: "list[Line]"
     days: list[dt.date] = field(init=False)
     sums: list[int] = field(init=False)
-    vendor_counts: "Counter[str]" = field(init=False)
 
     def __post_init__(self) -> None:
         self.lines.sort(key=lambda line: (line.on, line.line_id))
         self.days = [line.on for line in self.lines]
         self.sums = [0, *accumulate(line.cents for line in self.lines)]
-        self.vendor_counts = Counter(line.vendor for line in self.lines)
 
     def until(self, day: dt.date) -> int:
         """The sum of all lines up to and including that day."""
         return self.sums[bisect_right(self.days, day)]
+
+    def until_count(self, day: dt.date) -> int:
+        """How many lines there are up to and including that day."""
+        return bisect_right(self.days, day)
+
+    def vendor_counts(self, to: dt.date) -> "Counter[str]":
+        """How often each vendor occurs up to and including that day."""
+        return Counter(line.vendor for line in self.lines[: bisect_right(self.days, to)])
 
     def within(self, after: dt.date, to: dt.date) -> "list[Line]":
         return self.lines[bisect_right(self.days, after) : bisect_right(self.days, to)]
@@ -109,6 +117,31 @@ def month_before(day: dt.date) -> dt.date:
     """The same day of the month before, or that month's last day."""
     last_of_before = day.replace(day=1) - dt.timedelta(days=1)
     return last_of_before.replace(day=min(day.day, last_of_before.day))
+
+
+@dataclass(frozen=True)
+class _Habit:
+    """When statements close: every `days` days, or on a day of the month where `days` is 0."""
+
+    day: int
+    days: int
+
+    @classmethod
+    def of(cls, start: dt.date, end: dt.date) -> "_Habit":
+        """The habit that one period from the closing `start` to the closing `end` shows."""
+        length = (end - start).days
+        if length <= SHORT_DAYS_MAX:
+            return cls(0, length)
+        is_last = (end + dt.timedelta(days=1)).day == 1
+        return cls(max(end.day, start.day) if is_last else end.day, 0)
+
+    def after(self, close: dt.date) -> dt.date:
+        """The closing that follows `close`."""
+        return close + dt.timedelta(days=self.days) if self.days else month_after(close, self.day)
+
+    def before(self, close: dt.date) -> dt.date:
+        """The closing before `close`."""
+        return close - dt.timedelta(days=self.days) if self.days else month_before(close)
 
 
 def month_after(day: dt.date, wanted_day: int) -> dt.date:
@@ -174,13 +207,17 @@ def _sets_of(
 
 
 def _exact_period(
-    card: _Card, payment: Payment, close: dt.date | None, first_on: dt.date, wanted_day: int
+    card: _Card,
+    payment: Payment,
+    close: dt.date | None,
+    first_on: dt.date,
+    habit: _Habit | None,
 ) -> tuple[dt.date, dt.date] | None:
     """(the closing before, the closing) for which the lines sum to the payment exactly.
 
     Days without a line give equal sums; the closing nearest to the habit is meant then.
     """
-    habit = month_after(close, wanted_day) if close is not None else None
+    expected = habit.after(close) if close is not None and habit is not None else None
     found: list[tuple[int, dt.date, dt.date]] = []
     for lag in range(LAG_DAYS_MAX + 1):
         end = payment.on - dt.timedelta(days=lag)
@@ -194,7 +231,7 @@ def _exact_period(
             if start >= end or start < first_on - dt.timedelta(days=1):
                 continue
             if total - card.until(start) == payment.cents and card.within(start, end):
-                off_habit = abs((end - habit).days) if habit is not None else lag
+                off_habit = abs((end - expected).days) if expected is not None else lag
                 found.append((off_habit * 100 + order, start, end))
     if not found:
         return None
@@ -203,20 +240,25 @@ def _exact_period(
 
 
 def _differing(
-    card: _Card, payment: Payment, close: dt.date, wanted_day: int, size_max: int
+    card: _Card,
+    payment: Payment,
+    close: dt.date,
+    expected: dt.date,
+    size_max: int,
+    known_on: dt.date,
 ) -> Statement:
     """A payment whose period is known by habit, and whose amount is not the sum of its lines."""
-    habit = month_after(close, wanted_day)
+    suspicion = card.vendor_counts(known_on)
     options: list[tuple[tuple[int, int, int], Statement]] = []
     for drift in sorted(range(-DRIFT_DAYS, DRIFT_DAYS + 1), key=abs):
-        end = habit + dt.timedelta(days=drift)
+        end = expected + dt.timedelta(days=drift)
         if not close < end <= payment.on:
             continue
         lines = card.within(close, end)
         total = sum(line.cents for line in lines)
         difference = total - payment.cents
         explained, rivals = (
-            smallest_explanation(lines, difference, size_max, card.vendor_counts)
+            smallest_explanation(lines, difference, size_max, suspicion)
             if difference > 0
             else ((), 0)
         )
@@ -271,13 +313,16 @@ def settle(
     book = _Card(card, list(lines))
     statements: list[Statement] = []
     close: dt.date | None = None
-    wanted_day = 0
+    habit: _Habit | None = None
     waiting: list[Payment] = []
     for payment in sorted(payments, key=lambda p: (p.on, p.payment_id)):
-        exact = _exact_period(book, payment, close, first_on, wanted_day)
+        exact = _exact_period(book, payment, close, first_on, habit)
         if exact is not None:
             start, end = exact
-            statements += _late(book, waiting, start, payment.on, first_on, explain_max)
+            # A period before which the card has no line may have begun later: no length is shown.
+            begun = close is not None or bool(book.until_count(start))
+            habit = _Habit.of(start, end) if begun else _Habit(end.day, 0)
+            statements += _late(book, waiting, start, habit, payment.on, first_on, explain_max)
             waiting = []
             inside = book.within(start, end)
             statements.append(
@@ -294,11 +339,12 @@ def settle(
                     payment.cents,
                 )
             )
-            close, wanted_day = end, max(end.day, start.day)
-        elif close is not None:
-            statement = _differing(book, payment, close, wanted_day, explain_max)
+            close = end
+        elif close is not None and habit is not None:
+            expected = habit.after(close)
+            statement = _differing(book, payment, close, expected, explain_max, payment.on)
             statements.append(statement)
-            close = statement.period_to or close
+            close = statement.period_to or (expected if expected <= payment.on else close)
         else:
             reaches_back = payment.on - dt.timedelta(days=LAG_DAYS_MAX) < first_on
             status = "before_data" if reaches_back else "no_pattern"
@@ -313,6 +359,7 @@ def _late(
     book: _Card,
     waiting: "Sequence[Payment]",
     known_close: dt.date,
+    habit: _Habit,
     known_on: dt.date,
     first_on: dt.date,
     explain_max: int,
@@ -321,7 +368,7 @@ def _late(
     if not waiting:
         return []
     payment = waiting[-1]
-    start = month_before(known_close)
+    start = habit.before(known_close)
     if start < first_on - dt.timedelta(days=1):
         inside = book.within(first_on - dt.timedelta(days=1), known_close)
         return [
@@ -338,7 +385,7 @@ def _late(
                 sum(line.cents for line in inside),
             )
         ]
-    judged = _differing(book, payment, start, known_close.day, explain_max)
+    judged = _differing(book, payment, start, known_close, explain_max, known_on)
     return [replace(judged, audit_on=known_on)]
 
 

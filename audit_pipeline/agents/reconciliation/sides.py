@@ -1,7 +1,8 @@
 """The two sides of each match: which lines are compared with which.
 
-Every side has line_id, line_on, cents, vendor, vendor_key, vendor_id, person. A line that carries
-the id of its counterpart needs no matching and is left out.
+Every side has line_id, line_on, cents, vendor, vendor_key, vendor_id, person, counterpart_on: the
+day of the line that carries the same id on the other side. One that is there already is left out;
+one that comes later takes the line out of the decisions made after it.
 """
 
 from dataclasses import dataclass
@@ -9,44 +10,44 @@ from dataclasses import dataclass
 _ENTITY = """JOIN audit.vendor_keys AS vendor_keys ON vendor_keys.vendor = line.vendor
 JOIN audit.vendor_entities AS entity ON entity.vendor_key = vendor_keys.vendor_key"""
 
-_LEDGER = """SELECT transaction_id AS line_id, occurred_on AS line_on, cents, vendor, vendor_key,
-  vendor_id, lower(cardholder) AS person
-FROM audit.transactions"""
+_LEDGER = """SELECT entry.transaction_id AS line_id, entry.occurred_on AS line_on, entry.cents,
+  entry.vendor, entry.vendor_key, entry.vendor_id, lower(entry.cardholder) AS person"""
 
-LEDGER_NOT_ON_CARD = f"""{_LEDGER}
-WHERE source = 'credit_card' AND card_number IS NULL"""
+LEDGER_NOT_ON_CARD = f"""{_LEDGER}, card.line_on AS counterpart_on
+FROM audit.transactions AS entry
+LEFT JOIN audit.card_lines AS card ON card.line_id = entry.transaction_id
+WHERE entry.source = 'credit_card' AND coalesce(card.line_on > entry.occurred_on, true)"""
 
-CARD_NOT_IN_LEDGER = f"""SELECT line.line_id, line.line_on, line.cents, line.vendor,
-  vendor_keys.vendor_key, entity.vendor_id, lower(line.cardholder) AS person
+LEDGER_NOT_ON_BANK = f"""{_LEDGER}, bank.line_on AS counterpart_on
+FROM audit.transactions AS entry
+LEFT JOIN audit.bank_lines AS bank ON bank.line_id = entry.transaction_id
+WHERE entry.source = 'bank' AND coalesce(bank.line_on > entry.occurred_on, true)"""
+
+_LINE = """SELECT line.line_id, line.line_on, line.cents, line.vendor, vendor_keys.vendor_key,
+  entity.vendor_id"""
+
+CARD_NOT_IN_LEDGER = f"""{_LINE}, lower(line.cardholder) AS person,
+  ledger.first_on AS counterpart_on
 FROM audit.card_lines AS line
 {_ENTITY}
-ANTI JOIN audit.ledger_ids AS ledger ON ledger.txn_id = line.line_id"""
+LEFT JOIN audit.ledger_ids AS ledger ON ledger.txn_id = line.line_id
+WHERE coalesce(ledger.first_on > line.line_on, true)"""
 
-LEDGER_NOT_ON_BANK = f"""{_LEDGER} AS entry
-ANTI JOIN audit.bank_lines AS bank ON bank.line_id = entry.transaction_id
-WHERE source = 'bank'"""
-
-BANK_NOT_IN_LEDGER = f"""SELECT line.line_id, line.line_on, line.cents, line.vendor,
-  vendor_keys.vendor_key, entity.vendor_id, '' AS person
+BANK_NOT_IN_LEDGER = f"""{_LINE}, '' AS person, ledger.first_on AS counterpart_on
 FROM audit.bank_lines AS line
 {_ENTITY}
-ANTI JOIN audit.ledger_ids AS ledger ON ledger.txn_id = line.line_id
-WHERE line.transaction_type <> 'card_payment'"""
+LEFT JOIN audit.ledger_ids AS ledger ON ledger.txn_id = line.line_id
+WHERE line.transaction_type <> 'card_payment' AND coalesce(ledger.first_on > line.line_on, true)"""
 
-CHARGES = f"""{_LEDGER}
-WHERE source = 'credit_card' AND cents > 0"""
+CHARGES = f"""{_LEDGER}, CAST(NULL AS DATE) AS counterpart_on
+FROM audit.transactions AS entry
+WHERE entry.source = 'credit_card' AND entry.cents > 0"""
 
-RECEIPTS = f"""SELECT line.receipt_id AS line_id, line.audit_on AS line_on,
-  CAST(line.amount * 100 AS BIGINT) AS cents, line.vendor, vendor_keys.vendor_key,
-  entity.vendor_id, lower(coalesce(line.cardholder, '')) AS person
-FROM (
-  SELECT *, row_number() OVER (PARTITION BY receipt_id ORDER BY audit_on, row_number) AS copy_number
-  FROM gold.receipts
-  WHERE receipt_id IS NOT NULL AND amount > 0 AND vendor IS NOT NULL AND date IS NOT NULL
-    AND CAST(date AS DATE) <= audit_on
-) AS line
-{_ENTITY}
-WHERE line.copy_number = 1"""
+RECEIPTS = f"""SELECT line.receipt_id AS line_id, line.line_on,
+  line.cents, line.vendor, vendor_keys.vendor_key, entity.vendor_id, line.person,
+  CAST(NULL AS DATE) AS counterpart_on
+FROM audit.receipts AS line
+{_ENTITY}"""
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,21 @@ billed AS (
   SELECT card, min(audit_on) AS known_on
   FROM audit.statements WHERE status IN ('settled', 'short') GROUP BY card
 ),
-bank_reach AS (SELECT max(line_on) AS last_on FROM audit.bank_lines)
+reach AS (
+  SELECT days.audit_on, min(lines.line_on) AS first_on, max(lines.line_on) AS last_on
+  FROM (SELECT DISTINCT audit_on FROM cohort) AS days
+  JOIN (SELECT DISTINCT line_on FROM audit.bank_lines) AS lines ON lines.line_on <= days.audit_on
+  GROUP BY days.audit_on
+)
 SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
   0 AS threshold, cohort.amount, cohort.vendor, cohort.occurred_on AS charged_on,
   CAST($matures_after_days AS INTEGER) AS days_open
 FROM cohort
-CROSS JOIN bank_reach
+JOIN reach ON reach.audit_on = cohort.audit_on
 JOIN billed ON billed.card IN (cohort.last4, 'all') AND billed.known_on <= cohort.audit_on
 LEFT JOIN paid_alone
   ON paid_alone.left_id = cohort.transaction_id AND paid_alone.audit_on <= cohort.audit_on
 ANTI JOIN covered ON covered.transaction_id = cohort.transaction_id
-WHERE paid_alone.left_id IS NULL AND bank_reach.last_on >= cohort.occurred_on
+WHERE paid_alone.left_id IS NULL AND reach.last_on >= cohort.occurred_on
 QUALIFY row_number() OVER (
   PARTITION BY cohort.audit_on, cohort.transaction_id ORDER BY billed.card) = 1
