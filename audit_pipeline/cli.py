@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     flags.add_argument("--rule", metavar="ID", help="with a finding of this rule, e.g. RC-02")
     flags.add_argument("--population", metavar="NAME", help="of this data only, e.g. demo")
     flags.add_argument("--all", action="store_true", help="decided and superseded ones too")
-    flags.add_argument("--limit", type=int, default=50, metavar="N", help="default 50")
+    flags.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
     flags.add_argument("--json", dest="json_file", metavar="FILE", help="write them; - for stdout")
     flags.set_defaults(run=_flags)
 
@@ -129,6 +129,13 @@ def _day(text: str) -> dt.date:
     except ValueError:
         message = f"{text!r} is not a day; write it as YYYY-MM-DD"
         raise argparse.ArgumentTypeError(message) from None
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        message = f"{text!r} is not a whole number of 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _settings(options: argparse.Namespace) -> "Settings":

@@ -7,6 +7,7 @@ rules file of that day; everything between is derived anew.
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from audit_pipeline.adapters.fixtures import Snapshot
@@ -89,12 +90,14 @@ def _snapshot(data_dir: Path, snapshot_id: str) -> Snapshot:
 
 
 def _bound(parameters: Mapping[str, object]) -> dict[str, Value]:
-    return {
-        name: dt.date.fromisoformat(value)
-        if name.endswith("_on") and isinstance(value, str)
-        else value  # pyright: ignore[reportReturnType] — numbers, as they were stored
-        for name, value in parameters.items()
-    }
+    """Parameters as they were bound: days and exact decimals were stored as text."""
+    bound: dict[str, Value] = {}
+    for name, value in parameters.items():
+        if isinstance(value, str):
+            bound[name] = dt.date.fromisoformat(value) if name.endswith("_on") else Decimal(value)
+        elif isinstance(value, int | float) or value is None:
+            bound[name] = value
+    return bound
 
 
 def _differences(then: Finding, now: Mapping[str, object] | None) -> list[str]:

@@ -159,5 +159,10 @@ class Progress:
     def event(self, entry: object) -> None:
         """A Dagster event of the run."""
         event = getattr(entry, "dagster_event", None)
-        if event is not None and event.event_type_value == "STEP_START":
-            self.say(str(event.step_key).replace("_", " "))
+        if event is None:
+            return
+        step = str(event.step_key).replace("_", " ")
+        if event.event_type_value == "STEP_START":
+            self.say(step)
+        elif event.event_type_value == "STEP_UP_FOR_RETRY":
+            self.say(f"{step}: waiting to try again")

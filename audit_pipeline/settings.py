@@ -61,7 +61,7 @@ class Settings:
         start_on = _day(env, "AUDIT_START_ON", wrong) or about.get("audit_from") or FIRST_DAY
         end_on = _day(env, "AUDIT_END_ON", wrong) or about.get("audit_to")
         threads = env.get("AUDIT_THREADS") or "0"
-        if not threads.isdigit():
+        if not re.fullmatch("[0-9]{1,4}", threads):
             wrong.append(f"AUDIT_THREADS={threads}: a whole number, 0 for all")
         if wrong:
             raise BadUsage("wrong settings:\n" + "\n".join(f"  - {line}" for line in wrong))

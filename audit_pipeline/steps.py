@@ -17,7 +17,7 @@ from audit_pipeline.adapters.contracts import FINDING_SCHEMA, check_findings
 from audit_pipeline.agents.audit_logging import ToolLog
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.books import TABLES, Books
-from audit_pipeline.model.errors import AuditError, GateClosed
+from audit_pipeline.model.errors import AuditError, GateClosed, StoreUnavailable
 from audit_pipeline.model.query import Query
 from audit_pipeline.resources import AuditStore, Gold, dates_of
 
@@ -152,5 +152,11 @@ def step_of(
                 if step.log.events:
                     with opened.writing() as writer:
                         writer.append_events(step.log.events)
+    except (StoreUnavailable, OSError):
+        raise  # the outside: the asset's retry policy waits for it
     except AuditError as fault:
         raise dg.Failure(description=str(fault), allow_retries=False) from fault
+    except Exception as fault:
+        # A defect of ours: asking again gives the same answer, half an hour later.
+        message = f"{type(fault).__name__}: {fault}"
+        raise dg.Failure(description=message, allow_retries=False) from fault
