@@ -120,6 +120,10 @@ test: $(DEV) ## Run the tests; PYTEST_ARGS='-k one_transaction' runs some, WORKE
 	    echo "$$before" >$(PASSED); \
 	fi
 
+.PHONY: test-slow
+test-slow: $(DEV) ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
+
 # What CI runs. Does not test a second time what `make test` has just passed, file by file.
 .PHONY: check
 check: $(DEV) ## Format, lint, types, architecture, and the tests unless they just passed

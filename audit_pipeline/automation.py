@@ -1,5 +1,7 @@
 """When the audit runs: one job, one daily schedule, and a sensor that closes failed runs."""
 
+import datetime as dt
+
 import dagster as dg
 
 from audit_pipeline.resources import AuditStore
@@ -11,11 +13,12 @@ daily_audit = dg.define_asset_job(
     tags={"audit/kind": "daily"},
 )
 
-daily_schedule = dg.build_schedule_from_partitioned_job(
-    daily_audit,
-    hour_of_day=5,
-    description="Audits yesterday (UTC) at 05:00 UTC, when the night's loads are in.",
-)
+
+@dg.schedule(job=daily_audit, cron_schedule="0 5 * * *", execution_timezone="UTC")
+def daily_audit_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Audits yesterday (UTC) at 05:00 UTC, when the night's loads are in."""
+    yesterday = (context.scheduled_execution_time - dt.timedelta(days=1)).date().isoformat()
+    return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
 
 
 @dg.run_failure_sensor(minimum_interval_seconds=30)
@@ -30,5 +33,5 @@ def failed_audits(context: dg.RunFailureSensorContext, store: AuditStore) -> Non
 
 
 JOBS = [daily_audit]
-SCHEDULES = [daily_schedule]
+SCHEDULES = [daily_audit_schedule]
 SENSORS = [failed_audits]

@@ -23,12 +23,13 @@ from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
 from audit_pipeline.books import Books
+from audit_pipeline.model.errors import LedgerUnbalanced
 from audit_pipeline.model.finding import Finding
 from audit_pipeline.model.flag import Flag
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.trail import TrailEvent
 from audit_pipeline.settings import digest
-from audit_pipeline.steps import AGENTS, Step
+from audit_pipeline.steps import Step
 
 Tables = Sequence[pa.Table | None]
 
@@ -173,6 +174,9 @@ def publish(step: Step, store: Store, found: Tables) -> Published:
     population = step.gold.population
     queries = _stored_queries(step)
     days = ledger(step, store, raised)
+    wrong = imbalances(days)
+    if wrong:
+        raise LedgerUnbalanced("the disposition ledger does not balance: " + "; ".join(wrong))
     with store.writing() as writer:
         writer.put_queries(queries.values())
         writer.replace_findings(
@@ -292,20 +296,54 @@ ORDER BY days.audit_on"""
 
 
 def ledger(step: Step, store: Store, raised: Raised) -> list[PartitionRow]:
-    """The disposition of every day of the range: what was received, and what became of it."""
+    """The disposition of every day of the range, and of earlier days that this run changed.
+
+    A rule that had to wait flags an entry of a day that was audited before; that day's entry is
+    not cleared any more.
+    """
+    books, population = step.books, step.gold.population
+    books.need("transactions")
+    ids = pa.table({"transaction_id": pa.array(sorted(raised.touched), pa.string())})
+    books.warehouse.create("touched", ids)
+    changed = {
+        row["audit_on"]
+        for row in books.warehouse.rows(
+            Query(
+                "SELECT DISTINCT entry.audit_on FROM audit.touched AS touched"
+                " JOIN audit.transactions AS entry ON entry.transaction_id = touched.transaction_id"
+            )
+        )
+    }
+    audited = {
+        row.audit_on
+        for row in store.partitions(population)
+        if row.audit_on in changed and not books.from_on <= row.audit_on <= books.to_on
+    }
     flagged = {flag.transaction_id for flag in raised.flags}
-    flagged |= store.flagged_transactions(step.gold.population) - raised.touched
-    return disposition(step.books, step.gold.population, step.run_id, flagged)
+    flagged |= store.flagged_transactions(population) - raised.touched
+    return [
+        day
+        for day in disposition(
+            books, population, step.run_id, flagged, min({books.from_on, *audited})
+        )
+        if day.audit_on >= books.from_on or day.audit_on in audited
+    ]
 
 
 def disposition(
-    books: Books, population: str, run_id: str, flagged: set[str]
+    books: Books,
+    population: str,
+    run_id: str,
+    flagged: set[str],
+    from_on: dt.date | None = None,
 ) -> list[PartitionRow]:
     """The same for a given set of flagged transactions; received and disposed counted apart."""
     books.need("transactions", "quarantined")
     ids = pa.table({"transaction_id": pa.array(sorted(flagged), pa.string())})
     books.warehouse.create("flagged", ids)
-    rows = books.warehouse.query(Query(LEDGER, {"from_on": books.from_on, "to_on": books.to_on}))
+    rows = books.warehouse.query(
+        Query(LEDGER, {"from_on": from_on or books.from_on, "to_on": books.to_on})
+    )
     return [
         PartitionRow(population=population, audit_run_id=run_id, **row) for row in rows.to_pylist()
     ]
@@ -335,7 +373,6 @@ def close(step: Step, store: Store) -> list[PartitionRow]:
         "flagged": sum(day.flagged for day in days),
         "cleared": sum(day.cleared for day in days),
         "quarantined": sum(day.quarantined for day in days),
-        "completed_agents": list(AGENTS),
     }
     store.mark_audit_complete(step.run_id, summary)
     return days

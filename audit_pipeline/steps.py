@@ -123,9 +123,9 @@ def step_of(
     Raises:
         dagster.Failure: an expected error, as one line that names the remedy; not retried.
     """
-    from_on, to_on = dates_of(context)
     run_id = audit_run_id(context)
     try:
+        from_on, to_on = dates_of(context)
         with store.opened() as opened:
             books = gold.books(from_on, to_on)
             place = AGENTS.index(agent)

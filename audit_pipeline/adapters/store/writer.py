@@ -386,10 +386,13 @@ class Writer:
                 WORKFLOW_STATE.c.audit_run_id == audit_run_id
             )
         )
+        state = json.loads(stored or "{}")
+        done = [*state.get("completed_agents", ()), *state.get("pending_agents", ())]
         self.save_workflow_state(
             audit_run_id,
-            json.loads(stored or "{}")
+            state
             | {
+                "completed_agents": list(dict.fromkeys(done)),
                 "status": "completed",
                 "workflow_status": "completed",
                 "current_agent": None,

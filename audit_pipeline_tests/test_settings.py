@@ -1,0 +1,188 @@
+"""Settings: a default for each in development, every mistake in one message."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+
+from audit_pipeline.model.errors import BadUsage, RulesInvalid
+from audit_pipeline.settings import (
+    FIRST_DAY,
+    Settings,
+    digest,
+    folder_name,
+    load_rules,
+    rules_text,
+)
+
+PACKAGED = rules_text(None)
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_env({})
+    assert settings.environment == "development"
+    assert settings.fixtures == tmp_path / "fixtures" / "demo"
+    assert settings.data_dir == tmp_path / ".audit_data"
+    assert settings.store_url == f"sqlite:///{tmp_path}/.audit_data/audit.sqlite"
+    assert (settings.start_on, settings.end_on) == (FIRST_DAY, None)
+    assert (settings.rules_path, settings.threads) == (None, 0)
+
+
+def test_everything_can_be_set():
+    settings = Settings.from_env(
+        {
+            "ENVIRONMENT": "staging",
+            "AUDIT_FIXTURES": "/gold",
+            "AUDIT_DATA_DIR": "/data",
+            "AUDIT_STORE_URL": "postgresql+psycopg2://audit@db/audit",
+            "AUDIT_START_ON": "2025-02-01",
+            "AUDIT_END_ON": "2025-03-01",
+            "AUDIT_RULES": "/rules.yaml",
+            "AUDIT_THREADS": "3",
+        }
+    )
+    assert settings == Settings(
+        environment="staging",
+        fixtures=Path("/gold"),
+        data_dir=Path("/data"),
+        store_url="postgresql+psycopg2://audit@db/audit",
+        start_on=dt.date(2025, 2, 1),
+        end_on=dt.date(2025, 3, 1),
+        rules_path=Path("/rules.yaml"),
+        threads=3,
+    )
+
+
+def test_an_empty_setting_is_none():
+    empty: dict[str, str] = dict.fromkeys(
+        ("ENVIRONMENT", "AUDIT_FIXTURES", "AUDIT_START_ON", "AUDIT_THREADS", "AUDIT_RULES"), ""
+    )
+    assert Settings.from_env(empty) == Settings.from_env({})
+
+
+def test_all_mistakes_at_once():
+    with pytest.raises(BadUsage) as told:
+        Settings.from_env(
+            {
+                "ENVIRONMENT": "prod",
+                "AUDIT_START_ON": "2025-02-30",
+                "AUDIT_END_ON": "soon",
+                "AUDIT_THREADS": "-1",
+            }
+        )
+    said = str(told.value)
+    for line in (
+        "ENVIRONMENT=prod: one of development, test, staging, production",
+        "AUDIT_START_ON=2025-02-30: a day as YYYY-MM-DD",
+        "AUDIT_END_ON=soon",
+        "AUDIT_THREADS=-1: a whole number",
+    ):
+        assert line in said
+
+
+@pytest.mark.parametrize("threads", ["²", "٣", "1e3", " ", "2 "])
+def test_a_number_is_written_in_plain_digits(threads: str):
+    with pytest.raises(BadUsage):
+        Settings.from_env({"AUDIT_THREADS": threads})
+
+
+def test_the_first_and_last_day_come_from_the_folder(tmp_path: Path):
+    about = {"audit_from": "2025-02-03", "audit_to": "2025-02-28"}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    settings = Settings.from_env({"AUDIT_FIXTURES": str(tmp_path)})
+    assert (settings.start_on, settings.end_on) == (dt.date(2025, 2, 3), dt.date(2025, 2, 28))
+    settings = Settings.from_env({"AUDIT_FIXTURES": str(tmp_path), "AUDIT_START_ON": "2025-01-01"})
+    assert settings.start_on == dt.date(2025, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '"text"', '{"audit_from": 3}', '{"audit_from": "soon"}', "\ud800"]
+)
+def test_a_strange_about_does_not_stop_the_start(tmp_path: Path, text: str):
+    """Its reader says what is wrong with it; the UI must come up all the same."""
+    (tmp_path / "about.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert Settings.from_env({"AUDIT_FIXTURES": str(tmp_path)}).start_on == FIRST_DAY
+
+
+def test_the_packaged_rules_are_valid():
+    rules = load_rules(PACKAGED)
+    assert rules["RC-02"].protected
+    assert {rule_id for rule_id, _ in rules} >= {"DQ-01", "RC-01", "AN-01", "CX-01", "ES-00"}
+
+
+def test_rules_of_another_file(tmp_path: Path):
+    (tmp_path / "rules.yaml").write_text(
+        PACKAGED.replace("{value: 0.90, floor", "{value: 0.8, floor")
+    )
+    rules = load_rules(rules_text(tmp_path / "rules.yaml"))
+    assert rules["DQ-01"].number("completeness") == 0.8
+
+
+@pytest.mark.parametrize("missing", ["DQ-01", "RC-01", "AN-05", "CX-04", "ES-00", "ES-03"])
+def test_a_rule_that_is_gone_is_a_mistake(missing: str):
+    """Every rule is asked for by name, so a file without it cannot be audited by."""
+    head, _, rest = PACKAGED.partition(f"\n  {missing}:\n")
+    assert rest
+    following = rest.find("\n  ES-0" if missing.startswith("ES") else "\n  " + missing[:2])
+    text = head + (rest[following:] if following >= 0 else "\n")
+    with pytest.raises(RulesInvalid, match=missing):
+        load_rules(text)
+
+
+def test_a_threshold_that_is_gone_is_a_mistake():
+    text = PACKAGED.replace("      bits_min:", "      bits_minimum:")
+    assert text != PACKAGED
+    with pytest.raises(RulesInvalid, match="bits_min"):
+        load_rules(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("value: .nan", "rules.DQ-01.thresholds.completeness.value"),
+        ("value: .inf", "rules.DQ-01.thresholds.completeness.value"),
+        ("value: much", "rules.DQ-01.thresholds.completeness.value"),
+        ("value: 2", "outside floor 0.5 … ceiling 1"),
+    ],
+)
+def test_a_threshold_that_is_no_number(line: str, said: str):
+    with pytest.raises(RulesInvalid) as told:
+        load_rules(PACKAGED.replace("value: 0.90", line, 1))
+    assert said in str(told.value)
+
+
+def test_rules_that_are_no_yaml():
+    with pytest.raises(RulesInvalid, match="not YAML"):
+        load_rules("rules: [")
+
+
+def test_rules_run_no_code():
+    with pytest.raises(RulesInvalid, match="not YAML"):
+        load_rules("rules: !!python/object/apply:os.system ['true']")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
+def test_a_rules_file_that_cannot_be_read(tmp_path: Path, content: bytes | None):
+    path = tmp_path / "rules.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadUsage, match="cannot read the rules file"):
+        rules_text(path)
+
+
+def test_names_for_folders():
+    assert folder_name("demo") == folder_name("demo")
+    assert folder_name("demo").startswith("demo-")
+    names = {folder_name(name) for name in ("a b", "a-b", "a/b", "../b", "", "ü", "x" * 300)}
+    assert len(names) == 7
+    for name in names:
+        assert "/" not in name
+        assert not name.startswith((".", "-"))
+        assert len(name) <= 50
+
+
+def test_a_digest_names_a_text():
+    assert digest("a") == digest("a") != digest("b")
+    assert len(digest("")) == 16
