@@ -57,7 +57,6 @@ def test_thirty_runs_of_a_day(tmp_path: Path, small_books: Path, audited: Workpl
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_from_the_last_day_to_the_first(tmp_path: Path, small_books: Path, audited: Workplace):
     place = _audited(tmp_path, small_books, [(day, day) for day in reversed(DAYS)])
     assert place.findings() == audited.findings()
