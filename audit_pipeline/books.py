@@ -7,8 +7,10 @@ derives the same history as a year's backfill does. What a table is made of stan
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from itertools import starmap
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -187,11 +189,14 @@ class Books:
                 rule.whole("window_days"),
                 rule.number("tolerance_below"),
                 rule.number("tolerance_above"),
+                rule.whole("score_low"),
             )
         )
-        pairs = (matching.Pair(**row) for row in found.to_pylist())
         matches = matching.assign(
-            pairs, rule.whole("window_days"), rule.whole("score_accept"), rule.whole("score_low")
+            starmap(matching.Pair, _rows(found, matching.Pair._fields)),
+            rule.whole("window_days"),
+            rule.whole("score_accept"),
+            rule.whole("score_low"),
         )
         return [match for match in matches if match.decided_on <= self.to_on]
 
@@ -200,9 +205,9 @@ class Books:
         payments = self.warehouse.rows(Query(sides.CARD_PAYMENTS, seen))
         lines = self.warehouse.query(Query(sides.STATEMENT_LINES, seen)) if payments else None
         by_card: dict[str, list[settlement.Line]] = defaultdict(list)
-        for row in lines.to_pylist() if lines is not None else ():
-            line = settlement.Line(row["line_id"], row["line_on"], row["cents"], row["vendor"])
-            by_card[row["last4"]].append(line)
+        if lines is not None:
+            for card, *line in _rows(lines, ("last4", "line_id", "line_on", "cents", "vendor")):
+                by_card[card].append(settlement.Line(*line))
         paid: dict[str, list[settlement.Payment]] = defaultdict(list)
         first_line_on = {card: min(line.on for line in of) for card, of in by_card.items()}
         for row in payments:
@@ -357,6 +362,11 @@ TABLES: dict[str, tuple[str, ...]] = {
 def _bindable(rule: "Rule", name: str) -> float | int:
     number = rule.thresholds[name].value
     return int(number) if number == number.to_integral_value() else float(number)
+
+
+def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The rows as tuples of these columns; without a dictionary for each."""
+    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
 
 
 def _texts(value: object) -> list[str]:

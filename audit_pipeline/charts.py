@@ -11,6 +11,8 @@ WIDTH = 520
 ROW_HEIGHT = 20
 BAR_LEFT = 190
 LABEL_CHARACTERS_MAX = 28
+COLUMNS_MAX = 100
+"""A picture is stored with every partition of a run: with a column a day, it would grow squared."""
 COLORS = {"CRITICAL": "#b3261e", "WARNING": "#b26a00", "INFO": "#3f6fb5"}
 PLAIN = "#5b6b7b"
 
@@ -33,7 +35,12 @@ def bars(title: str, counts: "Mapping[str, int]") -> str:
 
 
 def columns(title: str, counts: "Sequence[tuple[str, int]]") -> str:
-    """Markdown with a narrow column for each day, the first and last named."""
+    """Markdown with a narrow column for each day, or for a few days; the first and last named."""
+    first, last = (counts[0][0], counts[-1][0]) if counts else ("", "")
+    together = -(-len(counts) // COLUMNS_MAX)
+    if together > 1:
+        groups = [counts[at : at + together] for at in range(0, len(counts), together)]
+        counts = [(f"{g[0][0]} to {g[-1][0]}", sum(count for _, count in g)) for g in groups]
     most = max((count for _, count in counts), default=0) or 1
     step = (WIDTH - 20) / max(len(counts), 1)
     rows = [
@@ -43,10 +50,8 @@ def columns(title: str, counts: "Sequence[tuple[str, int]]") -> str:
         for place, (day, count) in enumerate(counts)
     ]
     if counts:
-        rows.append(f'<text x="10" y="136">{escape(counts[0][0])}</text>')
-        rows.append(
-            f'<text x="{WIDTH - 10}" y="136" text-anchor="end">{escape(counts[-1][0])}</text>'
-        )
+        rows.append(f'<text x="10" y="136">{escape(first)}</text>')
+        rows.append(f'<text x="{WIDTH - 10}" y="136" text-anchor="end">{escape(last)}</text>')
         rows.append(f'<text x="{WIDTH - 10}" y="16" text-anchor="end">most: {most:,}</text>')
     return _image(title, rows, 144)
 

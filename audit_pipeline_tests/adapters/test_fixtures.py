@@ -185,11 +185,11 @@ def test_no_folder_or_no_needed_file_names_what_was_looked_for(
 def test_other_files_are_ignored_and_noted(tmp_path: Path) -> None:
     write(tmp_path / "in", "json", [GOOD])
     before = read(tmp_path / "in")
-    for name in ("README.md", "notes\n.txt", ".hidden"):
+    for name in ("README.md", "planted.json", "letter.md", "notes\n.txt", ".hidden"):
         (tmp_path / "in" / name).touch()
     after = read(tmp_path / "in")
     assert after.id == before.id
-    assert needed(after).notes == ("2 files ignored: README.md, notes�.txt",)
+    assert needed(after).notes == ("2 files ignored: letter.md, notes�.txt",)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")

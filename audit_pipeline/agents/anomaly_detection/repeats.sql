@@ -32,9 +32,9 @@ marked AS (
 ),
 counted AS (
   SELECT *,
-    count(*) FILTER (WHERE is_repeat) OVER (PARTITION BY payer, vendor_id
+    count(CASE WHEN is_repeat THEN 1 END) OVER (PARTITION BY payer, vendor_id
       ORDER BY occurred_at, transaction_id) - 1 AS pair_repeats_before,
-    count(*) FILTER (WHERE is_repeat) OVER (PARTITION BY vendor_id
+    count(CASE WHEN is_repeat THEN 1 END) OVER (PARTITION BY vendor_id
       ORDER BY occurred_at, transaction_id) - 1 AS vendor_repeats_before
   FROM marked
 ),

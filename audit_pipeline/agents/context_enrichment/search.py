@@ -8,7 +8,9 @@ so that a day audited alone and a year audited at once rank the same.
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,40 +61,47 @@ def search_documents(
     """
     if not questions or not documents:
         return []
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
     by_month: dict[dt.date, list[Question]] = defaultdict(list)
     for question in questions:
         by_month[question.audit_on.replace(day=1)].append(question)
     ordered = sorted(documents, key=lambda d: (d.written_on, d.source, d.row_id))
+    written_on = np.array([document.written_on for document in ordered], "datetime64[D]")
+    vectorizer: Any = CountVectorizer()
+    try:
+        counts = vectorizer.fit_transform([document.text for document in ordered])
+    except ValueError:  # no document has a word of two letters
+        return []
     found: list[Found] = []
     for month in sorted(by_month):
-        known = [document.text for document in ordered if document.written_on < month]
-        if not any(text.strip() for text in known):
+        asked = by_month[month]
+        known = counts[: np.searchsorted(written_on, np.datetime64(month))]
+        words = np.flatnonzero(known.getnnz(axis=0))
+        if not len(words):
             continue
-        try:
-            vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=1).fit(known)
-        except ValueError:  # no document has a word of two letters
-            continue
-        vectors = vectorizer.transform([document.text for document in ordered])
-        for question in by_month[month]:
-            similar = (vectors @ vectorizer.transform([question.text]).T).toarray().ravel()
-            ranked = sorted(
-                (
-                    (-round(float(similar[at]), 4), at)
-                    for at, document in enumerate(ordered)
-                    if document.written_on <= question.audit_on and similar[at] >= SIMILARITY_MIN
-                )
-            )
+        weights: Any = TfidfTransformer(sublinear_tf=True).fit(known[:, words])
+        until = max(question.audit_on for question in asked)
+        there = counts[: np.searchsorted(written_on, np.datetime64(until), side="right")]
+        vectors = weights.transform(there[:, words])
+        texts = vectorizer.transform([question.text for question in asked])
+        similar = (weights.transform(texts[:, words]) @ vectors.T).tocsr()
+        for row, question in enumerate(asked):
+            places = slice(similar.indptr[row], similar.indptr[row + 1])
+            at, alike = similar.indices[places], np.round(similar.data[places], 4)
+            there_by_then = written_on[at] <= np.datetime64(question.audit_on)
+            good = (similar.data[places] >= SIMILARITY_MIN) & there_by_then
+            at, alike = at[good], alike[good]
+            best = np.lexsort((at, -alike))[:FOUND_PER_QUESTION]
             found += [
                 Found(
                     question.audit_on,
                     question.transaction_id,
-                    ordered[at].source,
-                    ordered[at].row_id,
-                    ordered[at].text,
-                    round(-100 * negative),
+                    ordered[place].source,
+                    ordered[place].row_id,
+                    ordered[place].text,
+                    round(100 * likeness),
                 )
-                for negative, at in ranked[:FOUND_PER_QUESTION]
+                for place, likeness in zip(at[best].tolist(), alike[best].tolist(), strict=True)
             ]
     return found

@@ -12,7 +12,7 @@ nothing later, and a year decided at once gives what each day alone gives.
 import datetime as dt
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from rapidfuzz import fuzz
@@ -27,9 +27,11 @@ VENDOR_POINTS = 15
 ABBREVIATION_POINTS = 12
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A candidate pair and the terms of its score (0 to 100), which add up to it."""
+class Pair(NamedTuple):
+    """A candidate pair and the terms of its score (0 to 100), which add up to it.
+
+    A named tuple, because a year of a large company makes hundreds of thousands of them.
+    """
 
     left_id: str
     right_id: str
@@ -96,6 +98,7 @@ def candidates(
     window_days: int,
     tolerance_below: float,
     tolerance_above: float,
+    score_low: int = 0,
 ) -> Query:
     """Candidate pairs between two tables whose columns `sides.py` lists.
 
@@ -106,6 +109,7 @@ def candidates(
         window_days: inclusive, UTC calendar days, either way.
         tolerance_below: how far the left amount may lie below the right one, as a share of it.
         tolerance_above: how far above (a tip, a fee).
+        score_low: pairs that cannot reach this score are left out; `assign` would drop them.
     """
     sql = sql_of("audit_pipeline.agents.reconciliation", "candidates")
     return Query(
@@ -115,6 +119,8 @@ def candidates(
             "window_days": window_days,
             "tolerance_below": tolerance_below,
             "tolerance_above": tolerance_above,
+            "vendor_points": VENDOR_POINTS,
+            "score_low": score_low,
         },
     )
 

@@ -29,8 +29,9 @@ JOIN reach ON reach.audit_on = cohort.audit_on
 CROSS JOIN first_alone
 LEFT JOIN paid_alone
   ON paid_alone.left_id = cohort.transaction_id AND paid_alone.audit_on <= cohort.audit_on
-ANTI JOIN billed
-  ON billed.card IN (cohort.last4, 'all') AND billed.known_on <= cohort.audit_on
+ANTI JOIN billed AS own ON own.card = cohort.last4 AND own.known_on <= cohort.audit_on
+ANTI JOIN (SELECT known_on FROM billed WHERE card = 'all') AS joint
+  ON joint.known_on <= cohort.audit_on
 WHERE paid_alone.left_id IS NULL AND first_alone.first_on <= cohort.audit_on
   AND cohort.occurred_on >= reach.first_on - CAST($window_days AS INTEGER)
   AND reach.last_on >= cohort.audit_on - CAST($feed_days AS INTEGER)

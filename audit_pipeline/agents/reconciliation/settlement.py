@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,9 +32,8 @@ DRIFT_DAYS = 3
 """How far a closing day moves around weekends and short months."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of a card's statement."""
+class Line(NamedTuple):
+    """One line of a card's statement; a named tuple, because there may be millions."""
 
     line_id: str
     on: dt.date

@@ -84,4 +84,5 @@ WHERE transaction_type = 'card_payment' AND cents > 0 AND line_on <= $to_on"""
 
 STATEMENT_LINES = """SELECT line_id, line_on, cents, vendor, last4
 FROM audit.card_lines
-WHERE line_on <= $to_on"""
+WHERE line_on <= $to_on
+ORDER BY last4, line_on, line_id"""

@@ -8,13 +8,15 @@ WITH cohort AS (
     AND occurred_on BETWEEN $from_on - CAST($matures_after_days AS INTEGER)
       AND $to_on - CAST($matures_after_days AS INTEGER)
 ),
+-- Under the card's own name and under `all`: joined by equality, the work grows with the rows only.
+named AS (SELECT *, unnest([last4, 'all']) AS card FROM cohort),
 covered AS (
-  SELECT cohort.transaction_id
-  FROM cohort
+  SELECT named.transaction_id
+  FROM named
   JOIN audit.statements AS statement
-    ON statement.card IN (cohort.last4, 'all') AND statement.audit_on <= cohort.audit_on
-  WHERE cohort.occurred_on <= statement.period_to
-    AND (statement.period_from IS NULL OR cohort.occurred_on >= statement.period_from)
+    ON statement.card = named.card AND statement.audit_on <= named.audit_on
+  WHERE named.occurred_on <= statement.period_to
+    AND (statement.period_from IS NULL OR named.occurred_on >= statement.period_from)
 ),
 paid_alone AS (
   SELECT left_id, min(audit_on) AS audit_on
@@ -30,15 +32,15 @@ reach AS (
   JOIN (SELECT DISTINCT line_on FROM audit.bank_lines) AS lines ON lines.line_on <= days.audit_on
   GROUP BY days.audit_on
 )
-SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
-  0 AS threshold, cohort.amount, cohort.vendor, cohort.occurred_on AS charged_on,
+SELECT named.audit_on, named.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
+  0 AS threshold, named.amount, named.vendor, named.occurred_on AS charged_on,
   CAST($matures_after_days AS INTEGER) AS days_open
-FROM cohort
-JOIN reach ON reach.audit_on = cohort.audit_on
-JOIN billed ON billed.card IN (cohort.last4, 'all') AND billed.known_on <= cohort.audit_on
+FROM named
+JOIN reach ON reach.audit_on = named.audit_on
+JOIN billed ON billed.card = named.card AND billed.known_on <= named.audit_on
 LEFT JOIN paid_alone
-  ON paid_alone.left_id = cohort.transaction_id AND paid_alone.audit_on <= cohort.audit_on
-ANTI JOIN covered ON covered.transaction_id = cohort.transaction_id
-WHERE paid_alone.left_id IS NULL AND reach.last_on >= cohort.occurred_on
+  ON paid_alone.left_id = named.transaction_id AND paid_alone.audit_on <= named.audit_on
+ANTI JOIN covered ON covered.transaction_id = named.transaction_id
+WHERE paid_alone.left_id IS NULL AND reach.last_on >= named.occurred_on
 QUALIFY row_number() OVER (
-  PARTITION BY cohort.audit_on, cohort.transaction_id ORDER BY billed.card) = 1
+  PARTITION BY named.audit_on, named.transaction_id ORDER BY named.card) = 1
