@@ -33,6 +33,7 @@ NAMED_BY_BOOKS = {
     "matures_after_days",
     "repeat_bits",
     "rule_version",
+    "vendor_points",
     "sample_rows",
 }
 
