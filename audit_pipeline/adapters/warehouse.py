@@ -187,11 +187,13 @@ def _quoted(text: str) -> str:
 
 
 def days_of(snapshot: "Snapshot") -> tuple[dt.date | None, dt.date | None]:
-    """The first and last audit date that the population has a row on; None where it has none."""
+    """The first and last audit date with a row, kept or rejected; None where there is no row."""
     with duckdb.connect() as connection:
         found = connection.execute(
-            "SELECT min(audit_on), max(audit_on) FROM read_parquet(?)",
-            [str(snapshot.path("recent_transactions"))],
+            "SELECT min(audit_on), max(audit_on) FROM ("
+            "SELECT audit_on FROM read_parquet($1) UNION ALL SELECT audit_on FROM read_parquet($2)"
+            " WHERE table_name = 'recent_transactions')",
+            [str(snapshot.path("recent_transactions")), str(snapshot.path("quarantine"))],
         ).fetchall()
     first, last = found[0]
     return first, last

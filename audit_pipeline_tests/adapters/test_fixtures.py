@@ -7,7 +7,7 @@ import os
 import string
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,14 @@ from audit_pipeline.adapters.fixtures import (
     rows,
     snapshot,
 )
+from audit_pipeline.adapters.warehouse import days_of
 from audit_pipeline.model.errors import GoldUnreadable
 from audit_pipeline.model.tables import GOLD, RECENT_TRANSACTIONS, Kind, gold_table
 
 FORMATS = ("json", "jsonl", "csv", "parquet")
 TEXTUAL = ("json", "jsonl", "csv")
+NOBODY = 65534
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users on this system")
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 GOOD: dict[str, Any] = {
@@ -206,27 +209,42 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     assert "not a regular file" in problems["receipts"]
 
 
-not_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything"
-)
+@pytest.fixture
+def powerless() -> Iterator[Path]:
+    """A folder, and a user who may not read everything: root would see no closed doors."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, user = Path(name), os.geteuid()
+        # Once beforehand, so that nothing is imported as somebody who may not read the libraries.
+        write(folder / "before", "json", [GOOD])
+        read(folder / "before")
+        if user != 0:
+            yield folder
+            return
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
 
 
-@not_root
-def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
-    write(tmp_path / "in", "json", [GOOD]).chmod(0)
-    assert "make it readable" in (needed(read(tmp_path / "in")).problem or "")
+@posix
+def test_an_unreadable_file_is_a_problem(powerless: Path) -> None:
+    write(powerless / "in", "json", [GOOD]).chmod(0)
+    found = read_fixtures(powerless / "in", powerless / "data")
+    assert "make it readable" in (needed(found).problem or "")
 
 
-@not_root
-def test_an_unreadable_folder_is_refused(tmp_path: Path) -> None:
+@posix
+def test_an_unreadable_folder_is_refused(powerless: Path) -> None:
     """Whichever folder it is, and whether it may be listed, entered or neither."""
-    write(tmp_path / "in", "json", [GOOD])
+    write(powerless / "in", "json", [GOOD])
     for mode in (0o000, 0o100, 0o400):
-        for folder in (tmp_path / "in", tmp_path / "data"):
+        for folder in (powerless / "in", powerless / "data"):
             folder.mkdir(exist_ok=True)
             folder.chmod(mode)
             try:
-                found = read_fixtures(tmp_path / "in", tmp_path / "data")
+                found = read_fixtures(powerless / "in", powerless / "data")
                 assert needed(found).problem
             except GoldUnreadable:
                 pass
@@ -294,12 +312,33 @@ def test_rows_without_a_known_day_belong_to_the_horizon(tmp_path: Path, suffix: 
 
 
 def test_as_of_is_the_horizon(tmp_path: Path) -> None:
-    folder = _folder(tmp_path, "json", [GOOD, {**GOOD, "date": "2024-03-01", "amount": "x"}])
+    wrong = {**GOOD, "date": "2024-03-01", "amount": "x"}
+    folder = _folder(tmp_path, "json", [GOOD, wrong, {**GOOD, "date": "2024-02-20"}])
     (folder / "about.json").write_text('{"as_of": "2024-03-02"}', encoding="utf-8")
     found = read(folder)
     assert found.horizon == dt.date(2024, 3, 2)
     assert kept(found)[0]["audit_on"] == dt.date(2024, 3, 2)
     assert rejected(found)[0]["audit_on"] == dt.date(2024, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("dated", "belongs_to"),
+    [
+        ("1990-01-01", "2024-03-02"),
+        ("0001-01-01", "2024-03-04"),
+        ("2024-03-01", "2024-03-02"),
+        ("2024-03-03", "2024-03-03"),
+        ("9999-12-31", "2024-03-04"),
+        ("someday", "2024-03-04"),
+    ],
+)
+def test_a_rejected_row_belongs_to_a_day_that_is_audited(
+    tmp_path: Path, dated: str, belongs_to: str
+) -> None:
+    rows = [{**GOOD, "date": "2024-03-02"}, {**GOOD, "date": "2024-03-04"}]
+    found = read(_folder(tmp_path, "json", [*rows, {**GOOD, "date": dated, "amount": "x"}]))
+    assert rejected(found)[0]["audit_on"] == dt.date.fromisoformat(belongs_to)
+    assert days_of(found) == (dt.date(2024, 3, 2), dt.date(2024, 3, 4))
 
 
 def test_without_any_date_the_horizon_is_today(tmp_path: Path) -> None:
@@ -562,7 +601,7 @@ def test_what_is_no_row_costs_one_row(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_row_of_several_faults_is_one_rejected_row(tmp_path: Path, suffix: str) -> None:
     """First fault in column order, whichever stage has found it; what is readable is shown."""
-    good = {**GOOD, "date": "2024-03-09"}
+    good = {**GOOD, "date": "2024-03-01"}
     bad = {"txn_id": "T-9", "source": " ", "amount": "x", "vendor": "a\0", "date": "2024-03-02"}
     found = read(_folder(tmp_path, suffix, [good, bad]))
     assert rejected(found) == [
