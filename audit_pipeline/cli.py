@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
     except GateClosed as closed:
         print(f"audit-pipeline: {closed}", file=sys.stderr)
         return CLOSED
@@ -38,11 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"audit-pipeline: {fault}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
-        sys.stderr.close()
+        # What is still buffered would fail once more, when Python flushes at its end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
         return DONE
     except KeyboardInterrupt:
         print("audit-pipeline: stopped; run the same command again to go on", file=sys.stderr)
         return FAILED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
