@@ -9,17 +9,17 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from audit_pipeline import matches
 from audit_pipeline.agents.anomaly_detection import forest
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.context_enrichment import search
 from audit_pipeline.agents.data_quality import gate
-from audit_pipeline.agents.reconciliation import matching, settlement, sides, vendors
+from audit_pipeline.agents.reconciliation import settlement, sides, vendors
 from audit_pipeline.model.query import Query, sql_of
 
 if TYPE_CHECKING:
@@ -30,21 +30,6 @@ ENTITY_SIMILARITY_MIN = 92
 """Of 100; word order aside, two names of a dozen letters may differ in one."""
 ENTITY_PREFIX_LETTERS_MIN = 4
 
-MATCH_SCHEMA = pa.schema(
-    [
-        ("audit_on", pa.date32()),
-        ("kind", pa.string()),
-        ("left_id", pa.string()),
-        ("right_id", pa.string()),
-        ("score", pa.int32()),
-        ("amount_points", pa.int32()),
-        ("days_points", pa.int32()),
-        ("vendor_points", pa.int32()),
-        ("person_points", pa.int32()),
-        ("rivals", pa.int32()),
-        ("confidence", pa.string()),
-    ]
-)
 STATEMENT_SCHEMA = pa.schema(
     [
         ("audit_on", pa.date32()),
@@ -161,44 +146,13 @@ class Books:
         self._create("ledger_ids", Query(sides.LEDGER_IDS))
 
     def _make_matches(self) -> None:
-        columns: dict[str, list[object]] = {name: [] for name in MATCH_SCHEMA.names}
-        for comparison in sides.COMPARISONS:
-            for match in self._compare(comparison):
-                columns["audit_on"].append(match.decided_on)
-                columns["kind"].append(comparison.kind)
-                columns["left_id"].append(match.pair.left_id)
-                columns["right_id"].append(match.pair.right_id)
-                columns["score"].append(match.score)
-                columns["amount_points"].append(match.pair.amount_points)
-                columns["days_points"].append(match.pair.days_points)
-                columns["vendor_points"].append(match.vendor_points)
-                columns["person_points"].append(match.pair.person_points)
-                columns["rivals"].append(match.rivals)
-                columns["confidence"].append(match.confidence)
-        self._create("matches", pa.table(columns, schema=MATCH_SCHEMA))
+        found = matches.match_cross_source(self.warehouse, self.rules, self.to_on)
+        self._create("matches", found.matches)
+        self._create("near_misses", found.near_misses)
+        self._create("matching_models", found.models)
 
-    def _compare(self, comparison: sides.Comparison) -> list[matching.Match]:
-        rule = self.rules[comparison.rule_id]
-        self._create("left_side", Query(comparison.left))
-        self._create("right_side", Query(comparison.right))
-        found = self.warehouse.query(
-            matching.candidates(
-                "audit.left_side",
-                "audit.right_side",
-                self.to_on,
-                rule.whole("window_days"),
-                rule.number("tolerance_below"),
-                rule.number("tolerance_above"),
-                rule.whole("score_low"),
-            )
-        )
-        matches = matching.assign(
-            starmap(matching.Pair, _rows(found, matching.Pair._fields)),
-            rule.whole("window_days"),
-            rule.whole("score_accept"),
-            rule.whole("score_low"),
-        )
-        return [match for match in matches if match.decided_on <= self.to_on]
+    def _make_near_misses(self) -> None:
+        """Made with the matches."""
 
     def _make_statements(self) -> None:
         seen = {"to_on": self.to_on}
@@ -344,6 +298,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "transactions": ("vendor_entities", "quarantined", "card_lines", "bank_lines"),
     "ledger_ids": (),
     "matches": ("transactions", "ledger_ids", "receipts"),
+    "near_misses": ("matches",),
     "statements": ("card_lines", "bank_lines"),
     "repeats": ("transactions",),
     "recurring": ("transactions",),

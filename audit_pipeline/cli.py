@@ -1,4 +1,4 @@
-"""The command line: audit, flags, reperform, rules, schema.
+"""The command line: audit, flags, reperform, reconcile, rules, schema.
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
 input; 3 the audit failed. An expected error is one message that names the remedy, never a
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,60 @@ def _parser() -> argparse.ArgumentParser:
     reperform.add_argument("--sql", action="store_true", help="print the queries too")
     reperform.set_defaults(run=_reperform)
 
+    reconcile = commands.add_parser(
+        "reconcile",
+        help="match the lines of any two extracts",
+        description="Matches the lines of two files (.csv, .parquet, .json, .jsonl) that record "
+        "the same payments: one to one by a learned probability, then batches, offsets and near "
+        "amounts. Needs no labels and no rules.",
+        epilog="OUT has one line a pair, one for each line of a batch, and one for each line "
+        "without a partner: kind, status (accepted from 0.95, review from 0.5, unmatched), "
+        "left_id, right_id, posterior, and the terms that add up to its score (ln of the odds). "
+        "example: audit-pipeline reconcile --left ledger.csv --right bank.csv --out matched.csv "
+        "--map left.text=vendor,memo",
+    )
+    for side in ("left", "right"):
+        reconcile.add_argument(f"--{side}", type=Path, required=True, metavar="FILE")
+    reconcile.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=".csv, .parquet, .json or .jsonl"
+    )
+    reconcile.add_argument(
+        "--map",
+        dest="mapping",
+        action="append",
+        default=[],
+        type=_mapped,
+        metavar="SIDE.FIELD=COLUMN[,COLUMN]",
+        help="which column is the id, date, amount, text or reference, where the name does not "
+        "say; may be given again",
+    )
+    reconcile.add_argument(
+        "--one-to-one", action="store_true", help="no batches, offsets or near amounts"
+    )
+    reconcile.add_argument(
+        "--days-before", type=_count, metavar="N", help="right before left, at most (default 5)"
+    )
+    reconcile.add_argument(
+        "--days-after", type=_count, metavar="N", help="right after left, at most (default 31)"
+    )
+    reconcile.add_argument(
+        "--tolerance", type=_share, metavar="SHARE", help="between amounts (default 0.15)"
+    )
+    reconcile.add_argument(
+        "--save-model", type=Path, metavar="FILE", help="keep what was learned, for --model"
+    )
+    reconcile.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="use what was learned before; only the share of lines with a partner is learned anew, "
+        "so a day of two hundred lines is enough",
+    )
+    reconcile.add_argument(
+        "--json", dest="json_file", metavar="FILE", help="write a summary; - for stdout"
+    )
+    reconcile.set_defaults(run=_reconcile)
+
     rules = commands.add_parser(
         "rules", help="list the rules and their thresholds, or check a rules file"
     )
@@ -142,6 +197,28 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        message = f"{text!r} is not a share between 0 and 1, such as 0.15"
+        raise argparse.ArgumentTypeError(message)
+    return share
+
+
+def _mapped(text: str) -> tuple[str, str, tuple[str, ...]]:
+    place, _, columns = text.partition("=")
+    side, _, field = place.partition(".")
+    names = tuple(name.strip() for name in columns.split(",") if name.strip())
+    fields = ("id", "date", "amount", "text", "reference")
+    if side not in ("left", "right") or field not in fields or not names:
+        message = f"{text!r} is not like left.text=vendor,memo; fields: {', '.join(fields)}"
+        raise argparse.ArgumentTypeError(message)
+    return side, field, names
+
+
 def _settings(options: argparse.Namespace) -> "Settings":
     """Settings from the environment, where the command line's own are put first.
 
@@ -157,6 +234,44 @@ def _settings(options: argparse.Namespace) -> "Settings":
         if value:
             os.environ[name] = str(Path(value).absolute())
     return Settings.from_env()
+
+
+# ── reconcile ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _reconcile(options: argparse.Namespace) -> int:
+    from audit_pipeline import report
+    from audit_pipeline.agents.reconciliation.linkage_sql import Window
+    from audit_pipeline.reconcile import Wish, reconcile
+    from audit_pipeline.runs import Progress
+
+    window, asked = Window(), vars(options)
+    names = ("days_before", "days_after", "tolerance")
+    if options.model and any(asked[name] is not None for name in names):
+        raise BadUsage("--model brings its own window; leave --days-… and --tolerance out")
+    if options.out.suffix.lower() not in (".csv", ".parquet", ".json", ".jsonl"):
+        raise BadUsage(f"{options.out}: the name must end in .csv, .parquet, .json or .jsonl")
+    mapping: dict[str, dict[str, tuple[str, ...]]] = {"left": {}, "right": {}}
+    for side, field, columns in options.mapping:
+        mapping[side][field] = columns
+    began = time.monotonic()
+    console = _console(options.json_file)
+    wish = Wish(
+        options.left,
+        options.right,
+        options.out,
+        mapping,
+        replace(window, **{name: asked[name] for name in names if asked[name] is not None}),
+        options.one_to_one,
+        options.model,
+        options.save_model,
+    )
+    with Progress(console) as progress:
+        outcome = reconcile(wish, progress.say)
+    if options.json_file:
+        _write_json(options.json_file, outcome.as_json())
+    report.show_reconciliation(console, outcome, options.out, time.monotonic() - began)
+    return DONE
 
 
 # ── audit ───────────────────────────────────────────────────────────────────────────────────────

@@ -8,17 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from audit_pipeline.adapters.fixtures import FileRead, Snapshot
-from audit_pipeline.adapters.store import Store
-from audit_pipeline.adapters.store.rows import FlagRow, PartitionRow
+from audit_pipeline.agents.reconciliation.linkage import TERMS
 from audit_pipeline.model.finding import Finding
 from audit_pipeline.model.rule import Rules
-from audit_pipeline.runs import Run
+
+if TYPE_CHECKING:
+    from audit_pipeline.adapters.fixtures import FileRead, Snapshot
+    from audit_pipeline.adapters.store import Store
+    from audit_pipeline.adapters.store.rows import FlagRow, PartitionRow
+    from audit_pipeline.reconcile import Reconciled
+    from audit_pipeline.runs import Run
 
 FLAGS_SHOWN = 10
 STYLES = {"CRITICAL": "bold red", "WARNING": "yellow", "INFO": "blue"}
@@ -39,7 +44,7 @@ def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
-def show_sources(console: Console, files: Sequence[FileRead]) -> None:
+def show_sources(console: Console, files: "Sequence[FileRead]") -> None:
     """What was read from each file, and what of it was set aside."""
     table = _table(
         "Sources", "table", "file", "rows", "set aside", "note", right=("rows", "set aside")
@@ -58,7 +63,7 @@ def show_sources(console: Console, files: Sequence[FileRead]) -> None:
     console.print(table)
 
 
-def show_ledger(console: Console, days: Sequence[PartitionRow]) -> None:
+def show_ledger(console: Console, days: "Sequence[PartitionRow]") -> None:
     """What became of every ledger entry that was received."""
     table = _table(
         "Disposition of the ledger", "", "entries", "amount", right=("entries", "amount")
@@ -77,7 +82,7 @@ def show_ledger(console: Console, days: Sequence[PartitionRow]) -> None:
     console.print(table)
 
 
-def show_flags(console: Console, flags: Sequence[FlagRow], shown_max: int) -> None:
+def show_flags(console: Console, flags: "Sequence[FlagRow]", shown_max: int) -> None:
     """The flags that matter most, in the order in which a reviewer works."""
     if not flags:
         console.print("No flags: every entry was cleared.", style="bold")
@@ -100,7 +105,7 @@ def show_flags(console: Console, flags: Sequence[FlagRow], shown_max: int) -> No
         console.print(f"… and {len(flags) - shown_max:,} more: audit-pipeline flags")
 
 
-def show_flag(console: Console, flag: FlagRow, findings: Sequence[Finding], rules: Rules) -> None:
+def show_flag(console: Console, flag: "FlagRow", findings: Sequence[Finding], rules: Rules) -> None:
     """One flag: why, from what, and how its score adds up."""
     level = str(flag.severity_level)
     console.print(Text(f"{level}  score {flag.severity_score}", style=STYLES[level]))
@@ -151,7 +156,7 @@ class Planted:
 
 
 def judge_planted(
-    folder: Path, flags: Sequence[FlagRow], rules_of: Mapping[str, set[str]]
+    folder: Path, flags: "Sequence[FlagRow]", rules_of: Mapping[str, set[str]]
 ) -> Planted | None:
     """Compare flags with the folder's planted.json; None where it has none.
 
@@ -218,16 +223,16 @@ def show_planted(console: Console, planted: Planted) -> None:
 class Outcome:
     """What an audit came to: its run, its days, and the flags dated on them."""
 
-    run: Run
-    snapshot: Snapshot
+    run: "Run"
+    snapshot: "Snapshot"
     from_on: dt.date
     to_on: dt.date
-    days: Sequence[PartitionRow]
-    flags: Sequence[FlagRow]
+    days: "Sequence[PartitionRow]"
+    flags: "Sequence[FlagRow]"
 
 
 def outcome_of(
-    run: Run, snapshot: Snapshot, from_on: dt.date, to_on: dt.date, store: Store
+    run: "Run", snapshot: "Snapshot", from_on: dt.date, to_on: dt.date, store: "Store"
 ) -> Outcome:
     """The outcome of a run, as the store has it; empty for one that was not completed."""
     if run.status != "completed":
@@ -243,7 +248,7 @@ def outcome_of(
     )
 
 
-def show_outcome(console: Console, outcome: Outcome, store: Store, fixtures: Path) -> None:
+def show_outcome(console: Console, outcome: Outcome, store: "Store", fixtures: Path) -> None:
     """Sources, ledger, flags, planted faults, and what to do next."""
     show_sources(console, outcome.snapshot.files)
     if outcome.run.status != "completed":
@@ -266,7 +271,7 @@ COUNTS = ("transactions", "flagged", "cleared", "quarantined")
 AMOUNTS = ("amount", "flagged_amount", "cleared_amount", "quarantined_amount")
 
 
-def document(outcome: Outcome, store: Store) -> dict[str, object]:
+def document(outcome: Outcome, store: "Store") -> dict[str, object]:
     """The result of an audit as `--json` writes it; amounts are text, to the cent."""
     days, snapshot = outcome.days, outcome.snapshot
     counts = {name: sum(getattr(day, name) for day in days) for name in COUNTS}
@@ -299,7 +304,7 @@ def document(outcome: Outcome, store: Store) -> dict[str, object]:
     }
 
 
-def flag_documents(flags: Sequence[FlagRow], store: Store) -> list[dict[str, object]]:
+def flag_documents(flags: "Sequence[FlagRow]", store: "Store") -> list[dict[str, object]]:
     """Flags with their findings and evidence, JSON-able."""
     findings = store.findings_by_flag([flag.flag_id for flag in flags])
     return [
@@ -383,3 +388,55 @@ def rules_markdown(rules: Rules) -> str:
                 for name, t in rule.thresholds.items()
             ]
     return "\n".join(lines)
+
+
+def show_reconciliation(console: Console, outcome: "Reconciled", out: Path, seconds: float) -> None:
+    """What became of the lines of two extracts, and the pairs to look at first."""
+    lines = _table(
+        "Lines",
+        "side",
+        "read",
+        "set aside",
+        "unmatched",
+        "amount unmatched",
+        right=("read", "set aside", "unmatched", "amount unmatched"),
+    )
+    for side in ("left", "right"):
+        lines.add_row(
+            side,
+            f"{outcome.lines[side] + outcome.rejected[side]:,}",
+            f"{outcome.rejected[side]:,}",
+            f"{outcome.unmatched[side]:,}",
+            f"{Decimal(outcome.unmatched_cents[side]) / 100:,.2f}",
+        )
+    console.print(lines)
+    accepted, review = (outcome.pairs.get(status, 0) for status in ("accepted", "review"))
+    console.print(f"{accepted:,} pairs accepted (probability 0.95 or more), {review:,} to review.")
+    if outcome.groups:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(outcome.groups.items()))
+        console.print(f"Groups: {kinds}.")
+    if outcome.flipped:
+        console.print("The right side prints amounts with the other sign; it was turned.")
+    for note in outcome.notes:
+        console.print(note)
+    uncertain = [row for row in outcome.least_certain if row["status"] == "review"]
+    for row in uncertain:
+        console.print(
+            Text(plain(f"{row['left_id']} and {row['right_id']}: {row['posterior']:.2f}"))
+        )
+        console.print(waterfall({t: row[f"{t}_term"] for t in TERMS if f"{t}_term" in row}))
+    console.print(f"Written to {plain(out)} in {seconds:.1f} s.")
+
+
+def waterfall(terms: Mapping[str, float]) -> Text:
+    """The terms of a pair's score as bars; to the right what speaks for the match."""
+    widest = max((abs(value) for value in terms.values()), default=0) or 1
+    total = sum(terms.values())
+    lines: list[str] = []
+    for name, value in [*terms.items(), ("sum", total)]:
+        length = round(min(abs(value) / widest, 1) * 12)
+        bar = "█" * length
+        lines.append(
+            f"  {name:<9}{value:>8.2f} {bar if value < 0 else '':>12}│{bar if value >= 0 else ''}"
+        )
+    return Text("\n".join(lines))

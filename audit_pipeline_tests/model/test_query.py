@@ -14,7 +14,8 @@ from sqlglot.errors import ErrorLevel
 
 import audit_pipeline
 from audit_pipeline.agents.data_quality import gate
-from audit_pipeline.agents.reconciliation import sides
+from audit_pipeline.agents.reconciliation import linkage_sql, matching, sides
+from audit_pipeline.agents.reconciliation.linkage_sql import Window
 from audit_pipeline.books import TABLES, Books
 from audit_pipeline.model.query import FINDING_COLUMNS, Detector, Query, sql_of
 from audit_pipeline_tests.books_of import AGENTS, books_of, day, packaged_rules
@@ -147,9 +148,10 @@ def test_sql_is_found_by_package_and_name() -> None:
 def all_sql() -> dict[str, str]:
     """Every SQL of the agents by name: the files, and what Python puts together."""
     texts = {path.stem: path.read_text() for path in SQL_FILES}
-    texts["candidates"] = texts["candidates"].format(
-        left="audit.left_side", right="audit.right_side"
-    )
+    window = Window()
+    texts["background"] = linkage_sql.background("audit.right_side").sql
+    texts["candidates"] = matching.candidates("audit.l", "audit.r", "audit.b", window).sql
+    texts["side"] = sides.ordered(sides.CHARGES)
     texts |= {
         f"sides.{name}": value
         for name, value in vars(sides).items()
@@ -178,9 +180,9 @@ def test_every_file_says_what_its_rows_are(path: Path) -> None:
     """A comment first, then one statement that reads declared tables only."""
     text = path.read_text()
     assert text.startswith("-- ")
-    (tree,) = sqlglot.parse(text.replace("{left}", "l").replace("{right}", "r"), read="duckdb")
+    (tree,) = sqlglot.parse(text, read="duckdb")
     assert tree is not None
-    own = {cte.alias for cte in tree.find_all(exp.CTE)} | {"l", "r"}
+    own = {cte.alias for cte in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
         assert table.name in own or table.db in ("gold", "audit"), table.sql()
 

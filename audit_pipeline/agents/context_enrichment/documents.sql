@@ -38,7 +38,7 @@ hits AS (
   UNION ALL
   SELECT suspects.audit_on, suspects.transaction_id, 'receipt', 'gold.receipts.amount',
     match.right_id, receipt.vendor || ' ' || receipt.amount || ' on ' || receipt.line_on,
-    match.score
+    CAST(round(100 * match.posterior) AS INTEGER)
   FROM suspects
   JOIN audit.matches AS match ON match.left_id = suspects.transaction_id
     AND match.kind = 'charge_to_receipt' AND match.audit_on <= suspects.audit_on

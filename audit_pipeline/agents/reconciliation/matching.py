@@ -1,222 +1,195 @@
-"""Cross-source matching: an additive score whose terms are shown, and one-to-one assignment.
+"""Matching in the audit: the learned linkage, decided day by day.
 
 Source: the specification's cross-source matcher (amount exact or ±5 %, date ±3 days, vendor by
-entity), receipt matcher and orphan finder. Candidates come from SQL (`candidates.sql`); here the
-vendor term is added, and each right line is given to at most one left line and the reverse.
+entity), receipt matcher and orphan finder. What a pair's agreement is worth is learned
+(`linkage.py`) from the months before; here the days are decided in their order.
 
 A right line is decided on its day plus the window, when every left line that could claim it is
-known; days are decided in order and a line once used is used up. So the decisions of a day need
-nothing later, and a year decided at once gives what each day alone gives.
+known; a line once used is used up. So the decisions of a day need nothing later, and a year decided
+at once gives what each day alone gives.
 """
 
-import datetime as dt
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-from rapidfuzz import fuzz
-from scipy.optimize import linear_sum_assignment
+from numpy.typing import NDArray
 
-from audit_pipeline.model.query import Query, sql_of
+from audit_pipeline.agents.reconciliation import linkage, linkage_sql
+from audit_pipeline.agents.reconciliation.linkage import Candidates, Model
+from audit_pipeline.agents.reconciliation.linkage_sql import Window
+from audit_pipeline.model.query import Query
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-VENDOR_POINTS = 15
-ABBREVIATION_POINTS = 12
-
-
-class Pair(NamedTuple):
-    """A candidate pair and the terms of its score (0 to 100), which add up to it.
-
-    A named tuple, because a year of a large company makes hundreds of thousands of them.
-    """
-
-    left_id: str
-    right_id: str
-    left_on: dt.date
-    right_on: dt.date
-    left_cents: int
-    right_cents: int
-    left_vendor: str
-    right_vendor: str
-    same_vendor: bool
-    amount_points: int
-    days_points: int
-    person_points: int
-
-    @property
-    def vendor_points(self) -> int:
-        """Full for the same entity, otherwise by how alike the two names are."""
-        if self.same_vendor:
-            return VENDOR_POINTS
-        if _abbreviates(self.left_vendor, self.right_vendor):
-            return ABBREVIATION_POINTS
-        alike = fuzz.token_set_ratio(self.left_vendor, self.right_vendor) / 100
-        return round(VENDOR_POINTS * alike) if alike >= ALIKE_MIN else -VENDOR_POINTS
-
-    @property
-    def score(self) -> int:
-        """The sum of the terms."""
-        return self.amount_points + self.days_points + self.vendor_points + self.person_points
+HISTORY_LINES = 20_000
+"""Right lines before a month from which is learned; more would change the third digit only."""
+PAIRS_LEAST = 30.0
+"""Matches by expectation that are needed to learn from; with fewer, what is customary holds."""
+NEAR_MISS = 0.001
+"""Posterior of a rival that is worth showing to a reviewer."""
 
 
-def _abbreviates(one: str, other: str) -> bool:
-    """Whether one name is the initials of the other: `aws`, `amazon web services`."""
-    short, long = sorted((one, other), key=len)
-    words = long.split()
-    return len(words) > 1 and short == "".join(word[0] for word in words)
-
-
-ALIKE_MIN = 0.6
-"""Names less alike than this speak against a pair; unrelated names reach 0.4 to 0.5."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """A pair that was accepted.
+@dataclass
+class Decisions:
+    """What was decided of candidate pairs, one entry a pair in every array.
 
     Attributes:
-        decided_on: the audit date on which it could be decided.
+        posterior: probability of a match among the lines still open on the day of the decision;
+            0 for a pair one of whose lines was used up before.
+        prior: the term that the pairs of a day share.
         rivals: how many other candidates the two lines had on that day.
-        confidence: `matched`, or `low` between the two thresholds (context looks at those).
+        matched: whether the pair was taken.
     """
 
-    pair: Pair
-    score: int
-    vendor_points: int
-    decided_on: dt.date
-    rivals: int
-    confidence: str
+    posterior: Floats
+    prior: Floats
+    rivals: Ints
+    matched: NDArray[np.bool_]
 
 
-def candidates(
-    left: str,
-    right: str,
-    to_on: dt.date,
-    window_days: int,
-    tolerance_below: float,
-    tolerance_above: float,
-    score_low: int = 0,
-) -> Query:
-    """Candidate pairs between two tables whose columns `sides.py` lists.
+def decide(
+    pairs: Candidates,
+    model: Model,
+    left_day: Ints,
+    right_day: Ints,
+    used: NDArray[np.bool_],
+    posterior_low: float,
+) -> Decisions:
+    """The matches of some days, one after the other.
 
     Args:
-        left: name of the left table; a name of this project, never a user's text.
-        right: name of the right table.
-        to_on: lines after this day are not seen.
-        window_days: inclusive, UTC calendar days, either way.
-        tolerance_below: how far the left amount may lie below the right one, as a share of it.
-        tolerance_above: how far above (a tip, a fee).
-        score_low: pairs that cannot reach this score are left out; `assign` would drop them.
+        pairs: the candidates of those days, in the order of (left, right).
+        model: as learned before those days; only the share of lines with a partner is refitted.
+        left_day: (left lines,) the day of every left line.
+        right_day: (right lines,) the same of the right.
+        used: (left lines,) which are used up; added to.
+        posterior_low: pairs of at least this posterior are taken (`linkage.taken`).
     """
-    sql = sql_of("audit_pipeline.agents.reconciliation", "candidates")
-    return Query(
-        sql.format(left=left, right=right),
-        {
-            "to_on": to_on,
-            "window_days": window_days,
-            "tolerance_below": tolerance_below,
-            "tolerance_above": tolerance_above,
-            "vendor_points": VENDOR_POINTS,
-            "score_low": score_low,
-        },
+    found = Decisions(
+        np.zeros(len(pairs)),
+        np.zeros(len(pairs)),
+        np.zeros(len(pairs), np.int64),
+        np.zeros(len(pairs), np.bool_),
     )
-
-
-def assign(
-    pairs: "Iterable[Pair]", window_days: int, score_accept: int, score_low: int
-) -> list[Match]:
-    """The best one-to-one assignment, decided day by day.
-
-    Args:
-        pairs: candidates, any order; unique on (left_id, right_id).
-        window_days: the window that made them.
-        score_accept: pairs of at least this score are matched.
-        score_low: pairs of at least this score are matched with low confidence.
-
-    Returns:
-        In the order of decision; no left or right line occurs twice; the same for any order of
-        the input.
-    """
-    by_day: dict[dt.date, list[tuple[int, int, Pair]]] = defaultdict(list)
-    for pair in pairs:
-        vendor_points = pair.vendor_points
-        score = pair.amount_points + pair.days_points + vendor_points + pair.person_points
-        if score >= score_low:
-            by_day[pair.right_on].append((score, vendor_points, pair))
-    used: set[str] = set()
-    matches: list[Match] = []
-    for day in sorted(by_day):
-        open_pairs = [entry for entry in by_day[day] if entry[2].left_id not in used]
-        rivals = Counter(
-            line
-            for _, _, pair in open_pairs
-            for line in (("l", pair.left_id), ("r", pair.right_id))
+    window = model.window
+    rights_on = np.bincount(right_day[right_day >= 0]) if len(right_day) else np.zeros(1, np.int64)
+    by_day = right_day[pairs.right]
+    order = np.argsort(by_day, kind="stable")
+    edges = np.flatnonzero(np.diff(by_day[order])) + 1
+    for members in np.split(order, edges) if len(pairs) else ():
+        day = int(by_day[members[0]])
+        still_open = members[~used[pairs.left[members]]]
+        if not len(still_open):
+            continue
+        first, last = np.searchsorted(
+            left_day, [day - window.days_after, day + window.days_before + 1]
         )
-        for score, vendor_points, pair in _best_of(open_pairs):
-            used.add(pair.left_id)
-            matches.append(
-                Match(
-                    pair,
-                    score,
-                    vendor_points,
-                    day + dt.timedelta(days=window_days),
-                    rivals["l", pair.left_id] + rivals["r", pair.right_id] - 2,
-                    "matched" if score >= score_accept else "low",
-                )
-            )
-    return matches
-
-
-def _best_of(entries: "Sequence[tuple[int, int, Pair]]") -> list[tuple[int, int, Pair]]:
-    """The assignment of highest total score; a pair without rivals is taken as it is."""
-    lefts: dict[str, list[int]] = defaultdict(list)
-    rights: dict[str, list[int]] = defaultdict(list)
-    for index, (_, _, pair) in enumerate(entries):
-        lefts[pair.left_id].append(index)
-        rights[pair.right_id].append(index)
-    chosen: list[tuple[int, int, Pair]] = []
-    seen: set[int] = set()
-    for index, (_, _, pair) in enumerate(entries):
-        if index in seen:
-            continue
-        if len(lefts[pair.left_id]) == 1 and len(rights[pair.right_id]) == 1:
-            chosen.append(entries[index])
-            continue
-        component = _component(index, entries, lefts, rights)
-        seen |= component
-        chosen += _optimal([entries[i] for i in component])
-    return sorted(chosen, key=lambda entry: (entry[2].left_id, entry[2].right_id))
-
-
-def _component(
-    start: int,
-    entries: "Sequence[tuple[int, int, Pair]]",
-    lefts: dict[str, list[int]],
-    rights: dict[str, list[int]],
-) -> set[int]:
-    found, todo = {start}, [start]
-    while todo:
-        pair = entries[todo.pop()][2]
-        for index in (*lefts[pair.left_id], *rights[pair.right_id]):
-            if index not in found:
-                found.add(index)
-                todo.append(index)
+        lefts = int(last - first - used[first:last].sum())
+        today = pairs.take(still_open)
+        outcome = linkage.link(today, (lefts, int(rights_on[day])), model, learn=False)
+        taken = linkage.taken(outcome, posterior_low)
+        found.posterior[still_open] = outcome.posterior
+        found.prior[still_open] = outcome.prior
+        found.rivals[still_open] = outcome.rivals
+        found.matched[still_open[taken]] = True
+        used[today.left[taken]] = True
     return found
 
 
-def _optimal(entries: "Sequence[tuple[int, int, Pair]]") -> list[tuple[int, int, Pair]]:
-    ordered = sorted(entries, key=lambda entry: (entry[2].left_id, entry[2].right_id))
-    rows = {left: i for i, left in enumerate(dict.fromkeys(e[2].left_id for e in ordered))}
-    columns = {right: i for i, right in enumerate(sorted({e[2].right_id for e in ordered}))}
-    scores = np.zeros((len(rows), len(columns)))
-    at: dict[tuple[int, int], tuple[int, int, Pair]] = {}
-    for entry in ordered:
-        place = rows[entry[2].left_id], columns[entry[2].right_id]
-        scores[place] = entry[0]
-        at[place] = entry
-    taken_rows, taken_columns = linear_sum_assignment(scores, maximize=True)
-    places = zip(taken_rows.tolist(), taken_columns.tolist(), strict=True)
-    return [at[place] for place in places if place in at]
+def learned(
+    pairs: Candidates,
+    lines: tuple[int, int],
+    left: linkage.Texts,
+    right: linkage.Texts,
+    window: Window,
+) -> Model:
+    """The model of a month, from the lines before it; what is customary where they say too little.
+
+    Args:
+        pairs: their candidates.
+        lines: how many lines each side has.
+        left: texts of the left side.
+        right: texts of the right side.
+        window: what lags and bins mean.
+    """
+    customary = Model.customary(window)
+    if min(lines) < linkage_sql.LINES_LEAST:
+        return customary
+    chance = linkage.likeness_by_chance(left, right)
+    customary = replace(customary, likeness_chance=chance)
+    pairs = linkage.with_likeness(pairs, chance, left, right)
+    outcome = linkage.link(pairs, lines, customary, learn=True)
+    return outcome.model if outcome.expected >= PAIRS_LEAST else customary
+
+
+def near_misses(pairs: Candidates, found: Decisions, right_day: Ints, side: str) -> Ints:
+    """For each line and day of decision: its most probable pair, where none was taken; indices.
+
+    Args:
+        pairs: all candidates.
+        found: what was decided of them.
+        right_day: (right lines,) the day of every right line.
+        side: `left` or `right`.
+    """
+    line, other = (pairs.left, pairs.right) if side == "left" else (pairs.right, pairs.left)
+    day = right_day[pairs.right]
+    at = np.flatnonzero(~found.matched & (found.posterior >= NEAR_MISS))
+    order = at[np.lexsort((other[at], -found.posterior[at], day[at], line[at]))]
+    if not len(order):
+        return order
+    first = np.r_[True, (np.diff(line[order]) != 0) | (np.diff(day[order]) != 0)]
+    return order[first]
+
+
+def candidates(left: str, right: str, background: str, window: Window) -> Query:
+    """The candidate pairs of two sides, with what `sides.py` knows beyond the amount and the text.
+
+    Args:
+        left: name of the left table: n, day, cents, text, person, line_on, counterpart_on.
+        right: name of the right table.
+        background: name of the table that `linkage_sql.background` filled.
+        window: days, and how far amounts may differ.
+
+    Returns:
+        As `linkage_sql.candidate_pairs`, and person (below linkage.PERSONS).
+    """
+    found = linkage_sql.candidate_pairs(left, right, background, window)
+    return Query(
+        f"""SELECT pairs.*,
+  CASE WHEN l.person = '' OR r.person = '' THEN 0 WHEN l.person = r.person THEN 1 ELSE 2 END
+    AS person
+FROM ({found.sql}) AS pairs
+JOIN {left} AS l ON l.n = pairs.left_n
+JOIN {right} AS r ON r.n = pairs.right_n
+-- A line whose own counterpart is there by the day of the decision needs no other one.
+WHERE coalesce(l.counterpart_on > r.line_on + CAST($before AS INTEGER), true)
+  AND coalesce(r.counterpart_on > r.line_on + CAST($before AS INTEGER), true)
+  AND l.cents - r.cents BETWEEN -$below * abs(r.cents) AND $above * abs(r.cents)""",
+        found.parameters,
+    )
+
+
+def as_candidates(found: Mapping[str, NDArray[np.generic]], window: Window) -> Candidates:
+    """Rows of `candidates` or `linkage_sql.candidate_pairs`, in the order of (left, right)."""
+    order = np.lexsort((found["right_n"], found["left_n"]))
+
+    def whole(name: str) -> Ints:
+        return found[name][order].astype(np.int64)
+
+    def real(name: str) -> Floats:
+        return found[name][order].astype(np.float64)
+
+    return Candidates(
+        left=whole("left_n"),
+        right=whole("right_n"),
+        lag=whole("lag") + window.days_before,
+        level=whole("level"),
+        amount_bin=whole("amount_bin"),
+        boundary=whole("boundary"),
+        amount_rarity=real("amount_rarity"),
+        day_rarity=real("day_rarity"),
+        text_rarity=real("text_rarity"),
+        person=whole("person") if "person" in found else np.zeros(len(order), np.int64),
+    )

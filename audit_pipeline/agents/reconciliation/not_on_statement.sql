@@ -12,11 +12,27 @@ cohort AS (
   JOIN reach ON reach.source = entry.source AND reach.first_on <= entry.occurred_on
   WHERE entry.occurred_on BETWEEN $from_on - CAST($matures_after_days AS INTEGER)
       AND $to_on - CAST($matures_after_days AS INTEGER)
+),
+-- The pair that came nearest to a match, and the rivals that it had.
+nearest AS (
+  SELECT cohort.audit_on, cohort.transaction_id, near.other_id, near.posterior, near.terms,
+    near.rivals
+  FROM cohort
+  JOIN audit.near_misses AS near
+    ON near.line_id = cohort.transaction_id AND near.audit_on <= cohort.audit_on
+  WHERE near.kind IN ('ledger_to_card_statement', 'ledger_to_bank_statement')
+  QUALIFY row_number() OVER (PARTITION BY cohort.audit_on, cohort.transaction_id
+    ORDER BY near.posterior DESC, near.other_id, near.audit_on) = 1
 )
 SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
   0 AS threshold, cohort.amount, cohort.vendor, cohort.occurred_on AS charged_on,
-  cohort.source AS statement, CAST($matures_after_days AS INTEGER) AS days_open
+  cohort.source AS statement, CAST($matures_after_days AS INTEGER) AS days_open,
+  coalesce(nearest.other_id, 'none') AS nearest_id,
+  coalesce(nearest.posterior, 0) AS nearest_probability,
+  coalesce(nearest.terms, '') AS nearest_terms, coalesce(nearest.rivals, 0) AS nearest_rivals
 FROM cohort
+LEFT JOIN nearest ON nearest.audit_on = cohort.audit_on
+  AND nearest.transaction_id = cohort.transaction_id
 LEFT JOIN audit.card_lines AS card
   ON card.line_id = cohort.transaction_id AND cohort.source = 'credit_card'
   AND card.line_on <= cohort.audit_on

@@ -20,11 +20,27 @@ reach AS (
   FROM (SELECT DISTINCT audit_on FROM cohort) AS days
   JOIN (SELECT DISTINCT line_on FROM audit.bank_lines) AS lines ON lines.line_on <= days.audit_on
   GROUP BY days.audit_on
+),
+-- The pair that came nearest to a match, and the rivals that it had.
+nearest AS (
+  SELECT cohort.audit_on, cohort.transaction_id, near.other_id, near.posterior, near.terms,
+    near.rivals
+  FROM cohort
+  JOIN audit.near_misses AS near
+    ON near.line_id = cohort.transaction_id AND near.audit_on <= cohort.audit_on
+  WHERE near.kind IN ('charge_to_bank_line')
+  QUALIFY row_number() OVER (PARTITION BY cohort.audit_on, cohort.transaction_id
+    ORDER BY near.posterior DESC, near.other_id, near.audit_on) = 1
 )
 SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEGER) AS measured,
   0 AS threshold, cohort.amount, cohort.vendor, cohort.occurred_on AS charged_on,
-  CAST($matures_after_days AS INTEGER) AS days_open
+  CAST($matures_after_days AS INTEGER) AS days_open,
+  coalesce(nearest.other_id, 'none') AS nearest_id,
+  coalesce(nearest.posterior, 0) AS nearest_probability,
+  coalesce(nearest.terms, '') AS nearest_terms, coalesce(nearest.rivals, 0) AS nearest_rivals
 FROM cohort
+LEFT JOIN nearest ON nearest.audit_on = cohort.audit_on
+  AND nearest.transaction_id = cohort.transaction_id
 JOIN reach ON reach.audit_on = cohort.audit_on
 CROSS JOIN first_alone
 LEFT JOIN paid_alone

@@ -5,7 +5,7 @@ WITH matched AS (
   SELECT match.audit_on, match.left_id AS transaction_id, match.right_id AS receipt_id,
     entry.amount, entry.vendor, entry.category, receipt.amount AS receipt_amount,
     (entry.cents - receipt.cents) / receipt.cents AS share,
-    date_trunc('month', match.audit_on) AS month_on
+    date_trunc('month', match.audit_on) AS month_on, match.posterior, match.terms, match.rivals
   FROM audit.matches AS match
   JOIN audit.transactions AS entry ON entry.transaction_id = match.left_id
   JOIN audit.receipts AS receipt ON receipt.receipt_id = match.right_id
@@ -24,7 +24,8 @@ customary AS (
 SELECT matched.audit_on, matched.transaction_id, round(matched.share, 4) AS measured,
   round(customary.usual_share + $margin, 4) AS threshold, matched.amount, matched.vendor,
   matched.receipt_id, matched.receipt_amount, round(customary.usual_share, 4) AS usual_share,
-  round(matched.share, 4) AS share
+  round(matched.share, 4) AS share, matched.posterior AS match_probability,
+  matched.terms AS match_terms, matched.rivals AS match_rivals
 FROM matched
 JOIN customary
   ON customary.month_on = matched.month_on AND customary.category = matched.category

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 HERE = "audit_pipeline.agents.reconciliation"
 
+_NEAREST = {
+    "nearest_id": "audit.near_misses.other_id",
+    "nearest_probability": "audit.near_misses.posterior",
+    "nearest_terms": "audit.near_misses.terms",
+    "nearest_rivals": "audit.near_misses.rivals",
+}
+"""What came nearest to a match: the waterfall of its score, and how many rivals it had."""
+
 DETECTORS: tuple[Detector, ...] = (
     Detector(
         "RC-01",
@@ -33,6 +41,7 @@ DETECTORS: tuple[Detector, ...] = (
             "vendor": "gold.recent_transactions.vendor",
             "charged_on": "gold.recent_transactions.date",
             "days_open": "audit.orphan.days_open",
+            **_NEAREST,
         },
     ),
     Detector(
@@ -63,6 +72,7 @@ DETECTORS: tuple[Detector, ...] = (
             "charged_on": "gold.recent_transactions.date",
             "statement": "gold.recent_transactions.source",
             "days_open": "audit.not_on_statement.days_open",
+            **_NEAREST,
         },
     ),
     Detector(
@@ -73,6 +83,7 @@ DETECTORS: tuple[Detector, ...] = (
             "vendor": "audit.card_lines.vendor",
             "charged_on": "audit.card_lines.line_on",
             "statement": "audit.not_in_ledger.statement",
+            **_NEAREST,
         },
     ),
     Detector(
@@ -111,6 +122,9 @@ DETECTORS: tuple[Detector, ...] = (
             "receipt_amount": "gold.receipts.amount@receipt_id",
             "usual_share": "audit.receipt_disagrees.usual_share",
             "share": "audit.receipt_disagrees.share",
+            "match_probability": "audit.matches.posterior",
+            "match_terms": "audit.matches.terms",
+            "match_rivals": "audit.matches.rivals",
         },
     ),
 )

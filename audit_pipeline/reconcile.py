@@ -1,0 +1,545 @@
+"""Reconciles any two extracts: `audit-pipeline reconcile --left FILE --right FILE --out FILE`.
+
+Lines are put in an order of their content first, so that the order of the files decides nothing.
+One-to-one matches come from `linkage`, what is left over is grouped by `grouping`. More than
+LINES_AT_ONCE lines are taken in blocks of days, the left lines without a partner carried over.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit_pipeline.adapters.extracts import Extract, read_extract
+from audit_pipeline.agents.reconciliation import linkage, linkage_sql, matching
+from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
+from audit_pipeline.agents.reconciliation.linkage_sql import Window
+from audit_pipeline.model.errors import BadUsage
+from audit_pipeline.model.query import Query
+
+LINES_AT_ONCE = 1_200_000
+"""Right lines that are matched in one go; the candidates of more would not fit into a gigabyte."""
+LINES_A_BLOCK = 250_000
+MEMORY_LIMIT = "700MB"
+GROUPED_MAX = 100_000
+"""Lines of a side left over that are grouped: three quarters of a minute and 700 MB."""
+BACKGROUND_LINES = 50_000
+ACCEPTED, REVIEW = 0.95, 0.5
+"""Posterior from which a pair is accepted, and from which a person should look at it; a pair below
+is no match. Source: the design's three ways, and an even chance."""
+TEXT_CHARS = 200
+POPULATION = 10_000
+"""Lines of a side whose texts tell what is rare."""
+TERMS = linkage.TERMS[:-1]
+"""An extract names no person."""
+FIRST_ON = "DATE '2000-01-01'"
+OUTPUT = (
+    *("kind", "status", "left_id", "right_id", "posterior", "score"),
+    *(f"{term}_term" for term in TERMS),
+    *("rivals", "group_id", "reason"),
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for.
+
+    Attributes:
+        mapping: `left` or `right` → field → columns.
+        one_to_one: no groups.
+        model: file of a saved model, whose window holds, or None to learn.
+        save_model: file to write the learned model to, or None.
+    """
+
+    left: Path
+    right: Path
+    out: Path
+    mapping: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    window: Window = field(default_factory=Window)
+    one_to_one: bool = False
+    model: Path | None = None
+    save_model: Path | None = None
+
+
+@dataclass
+class Reconciled:
+    """What became of the lines; counts of lines, and cents.
+
+    Attributes:
+        lines: read and usable, by side; rejected: put aside, by side.
+        flipped: the right side prints money with the other sign.
+        pairs: status → how many one-to-one pairs; groups: kind → how many groups.
+        grouped: lines in groups, by side; unmatched: lines, by side; unmatched_cents: by side.
+        least_certain: the pairs that a person should look at first, as rows of the output.
+    """
+
+    lines: dict[str, int] = field(default_factory=dict[str, int])
+    rejected: dict[str, int] = field(default_factory=dict[str, int])
+    flipped: bool = False
+    pairs: dict[str, int] = field(default_factory=dict[str, int])
+    groups: dict[str, int] = field(default_factory=dict[str, int])
+    unmatched: dict[str, int] = field(default_factory=dict[str, int])
+    unmatched_cents: dict[str, int] = field(default_factory=dict[str, int])
+    least_certain: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    model: linkage.Model | None = None
+    notes: list[str] = field(default_factory=list[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    def as_json(self) -> dict[str, object]:
+        """All of it but the least certain pairs, which stand in the result."""
+        return {
+            "lines": self.lines,
+            "rejected": self.rejected,
+            "signs_turned": self.flipped,
+            "pairs": self.pairs,
+            "groups": self.groups,
+            "unmatched": self.unmatched,
+            "unmatched_cents": self.unmatched_cents,
+            "notes": self.notes,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "model": self.model.as_json() if self.model else None,
+        }
+
+
+def reconcile(wish: Wish, progress: Callable[[str], None]) -> Reconciled:
+    """Read both files, match, write the result.
+
+    Raises:
+        BadUsage: a file cannot be read or written, a column is missing, or the model is of no use.
+    """
+    saved = _loaded(wish.model) if wish.model else None
+    with tempfile.TemporaryDirectory(prefix="audit-pipeline-reconcile-") as place:
+        stage = Path(place)
+        with duckdb.connect(stage / "work.duckdb") as connection:
+            run = _Run(wish, connection, stage, progress, saved)
+            for name, step in (
+                ("read", run.read),
+                ("match", run.match),
+                ("group", run.group),
+                ("write", run.write),
+            ):
+                if name == "group" and wish.one_to_one:
+                    continue
+                began = time.monotonic()
+                step()
+                run.outcome.seconds[name] = time.monotonic() - began
+    return run.outcome
+
+
+class _Run:
+    def __init__(
+        self,
+        wish: Wish,
+        connection: duckdb.DuckDBPyConnection,
+        stage: Path,
+        progress: Callable[[str], None],
+        saved: "tuple[linkage.Model, pa.Table] | None",
+    ) -> None:
+        self.wish = wish
+        self.outcome = Reconciled()
+        self._connection = connection
+        self._stage = stage
+        self._progress = progress
+        self._model = saved[0] if saved else linkage.Model.unlearned(wish.window)
+        self._window = self._model.window
+        self._learn = saved is None
+        for setting in (
+            f"memory_limit = '{MEMORY_LIMIT}'",
+            "preserve_insertion_order = false",
+            "TimeZone = 'UTC'",
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+        ):
+            self._do(f"SET {setting}")
+        self._do(f"SET temp_directory = '{_quoted(str(stage / 'spill'))}'")
+        if saved:
+            connection.register("saved", saved[1])
+            self._do("CREATE TABLE background AS SELECT * FROM saved")
+            connection.unregister("saved")
+
+    # ── in ──────────────────────────────────────────────────────────────────────────────────────
+    def read(self) -> None:
+        """`left_lines` and `right_lines`: n, id, day, cents, text, said, reference."""
+        for side, path in (("left", self.wish.left), ("right", self.wish.right)):
+            self._progress(f"reading {path.name}")
+            extract = read_extract(side, path, self.wish.mapping.get(side, {}), self._stage)
+            self._keep(side, extract)
+        self.outcome.flipped = self._opposite_signs()
+        if self.outcome.flipped:
+            self._do("UPDATE right_lines SET cents = -cents")
+
+    def _keep(self, side: str, extract: Extract) -> None:
+        def joined(field: str) -> str:
+            names = ", ".join(f'"{name}"' for name in extract.columns[field])
+            return f"concat_ws(' ', {names})" if names else "''"
+
+        identifier, dated, amount = (
+            f'"{extract.columns[name][0]}"' for name in ("id", "date", "amount")
+        )
+        source = f"read_parquet('{_quoted(str(extract.typed))}')"
+        complete = f"{dated} IS NOT NULL AND {amount} IS NOT NULL"
+        self._do(
+            f"CREATE TABLE {side}_lines AS SELECT"
+            " CAST(row_number() OVER (ORDER BY day, cents, text, id, row_number) - 1 AS INTEGER)"
+            " AS n, id, day, cents, text, said, reference FROM (SELECT row_number,"
+            f" coalesce({identifier}, '') AS id,"
+            f" CAST(CAST({dated} AS DATE) - {FIRST_ON} AS INTEGER) AS day,"
+            f" CAST({amount} * 100 AS BIGINT) AS cents,"
+            f" {_normal(joined('text'), joined('reference'))} AS text,"
+            f" left({joined('text')}, {TEXT_CHARS}) AS said,"
+            f" left({joined('reference')}, {TEXT_CHARS}) AS reference"
+            f" FROM {source} WHERE {complete})"
+        )
+        self._do(
+            f"CREATE TABLE {side}_rejected AS"
+            f" SELECT coalesce({identifier}, '') AS id, 'no date or no amount' AS reason"
+            f" FROM {source} WHERE NOT ({complete}) UNION ALL SELECT coalesce(row_id, ''),"
+            " concat(field, ': ', reason, ' (line ', row_number, ')')"
+            f" FROM read_parquet('{_quoted(str(extract.rejected))}')"
+        )
+        self.outcome.lines[side] = self._count(f"{side}_lines")
+        self.outcome.rejected[side] = self._count(f"{side}_rejected")
+
+    def _opposite_signs(self) -> bool:
+        """Whether the right side's amounts agree with the left's when their sign is turned."""
+        ((same, opposite),) = self._do(
+            "SELECT coalesce(sum(found) FILTER (WHERE turn = 1), 0),"
+            " coalesce(sum(found) FILTER (WHERE turn = -1), 0) FROM ("
+            " SELECT turn, least(l.found, r.found) AS found"
+            " FROM (SELECT cents, count(*) AS found FROM left_lines GROUP BY cents) AS l"
+            " CROSS JOIN (VALUES (1), (-1)) AS turns(turn)"
+            " JOIN (SELECT cents, count(*) AS found FROM right_lines GROUP BY cents) AS r"
+            " ON r.cents = l.cents * turn)"
+        )
+        return bool(opposite > same)
+
+    # ── match ───────────────────────────────────────────────────────────────────────────────────
+    def match(self) -> None:
+        """`matched`: the pairs of at least REVIEW, with their terms."""
+        terms = ", ".join(f"{term}_term FLOAT" for term in TERMS)
+        self._do(
+            "CREATE TABLE matched (left_n INTEGER, right_n INTEGER, posterior DOUBLE,"
+            f" score FLOAT, {terms}, rivals INTEGER)"
+        )
+        if not (self.outcome.lines["left"] and self.outcome.lines["right"]):
+            return
+        if self.outcome.lines["right"] <= LINES_AT_ONCE:
+            self._progress("matching")
+            self._match("left_lines", "right_lines")
+        else:
+            self._match_in_blocks()
+        if self.wish.save_model:
+            self._save(self.wish.save_model)
+        self.outcome.model = self._model
+
+    def _match_in_blocks(self) -> None:
+        before, after = self._window.days_before, self._window.days_after
+        days = self._do("SELECT day, count(*) FROM right_lines GROUP BY day ORDER BY day")
+        self._do("CREATE TABLE taken (n INTEGER)")
+        start, held = days[0][0], 0
+        for at, (day, found) in enumerate(days):
+            held += found
+            if held < LINES_A_BLOCK and at + 1 < len(days):
+                continue
+            self._progress(f"matching, {100 * at // len(days)} % of the days")
+            for side, first, last in (
+                ("left", start - after, day + before),
+                ("right", start, day),
+            ):
+                self._do(f"DROP TABLE IF EXISTS {side}_block")
+                self._do(
+                    f"CREATE TABLE {side}_block AS SELECT"
+                    " CAST(row_number() OVER (ORDER BY n) - 1 AS INTEGER) AS n, n AS line,"
+                    f" day, cents, text FROM {side}_lines WHERE day BETWEEN {first} AND {last}"
+                    + (" AND n NOT IN (SELECT n FROM taken)" if side == "left" else "")
+                )
+            if self._learn:
+                self._do("DROP TABLE IF EXISTS background")
+            self._match("left_block", "right_block")
+            start, held = day + 1, 0
+
+    def _match(self, left: str, right: str) -> None:
+        if not self._exists("background"):
+            self._do(f"CREATE TABLE background AS {linkage_sql.background(right).sql}")
+        pairs = self._candidates(left, right)
+        lines = self._count(left), self._count(right)
+        texts = self._texts(left), self._texts(right)
+        learn = self._learn and self._model.pairs == 0
+        if learn:
+            chance = linkage.likeness_by_chance(*texts)
+            self._model = replace(self._model, likeness_chance=chance)
+        pairs = linkage.with_likeness(pairs, self._model.likeness_chance, *texts)
+        found = linkage.link(pairs, lines, self._model, learn=learn)
+        self._model = found.model
+        chosen = linkage.taken(found, REVIEW)
+        table = {
+            "left_n": pairs.left[chosen].astype(np.int32),
+            "right_n": pairs.right[chosen].astype(np.int32),
+            "posterior": found.posterior[chosen],
+            "score": found.prior + sum(term[chosen] for term in found.terms.values()),
+            "prior_term": np.full(len(chosen), found.prior),
+            **{f"{name}_term": found.terms[name][chosen] for name in TERMS[1:]},
+            "rivals": found.rivals[chosen],
+        }
+        self._connection.register("arriving", pa.table(table))
+        if left == "left_lines":
+            self._do("INSERT INTO matched BY NAME SELECT * FROM arriving")
+        else:
+            self._do(
+                "INSERT INTO matched BY NAME SELECT arriving.* REPLACE (l.line AS left_n,"
+                f" r.line AS right_n) FROM arriving JOIN {left} AS l ON l.n = left_n"
+                f" JOIN {right} AS r ON r.n = right_n"
+            )
+            self._do(f"INSERT INTO taken SELECT l.line FROM arriving JOIN {left} l ON n = left_n")
+        self._connection.unregister("arriving")
+
+    def _candidates(self, left: str, right: str) -> linkage.Candidates:
+        query = linkage_sql.candidate_pairs(left, right, "background", self._window)
+        return matching.as_candidates(self._fetch(query), self._window)
+
+    def _texts(self, table: str) -> linkage.Texts:
+        def texts(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
+            self._connection.register("wanted", pa.table({"n": numbers}))
+            found = self._connection.sql(
+                f"SELECT text FROM wanted JOIN {table} USING (n) ORDER BY n"
+            ).to_arrow_table()
+            self._connection.unregister("wanted")
+            return found.column("text").to_pylist()
+
+        lines = self._count(table)
+        # Evenly over all days; enough to tell what is rare.
+        step = max(1, lines // POPULATION)
+        return linkage.Texts(texts(np.arange(0, lines, step)), texts)
+
+    # ── group ───────────────────────────────────────────────────────────────────────────────────
+    def group(self) -> None:
+        """`grouped`: one row for each line of a batch, an offset or a near amount."""
+        self._progress("grouping what is left over")
+        self._hold_near_amounts()
+        left, right = (self._left_over(side) for side in ("left", "right"))
+        if max(len(left), len(right)) > GROUPED_MAX:
+            self.outcome.notes.append(
+                f"More than {GROUPED_MAX:,} lines of a side were left over: batches and offsets "
+                "were not looked for. Reconcile shorter periods, or see whether the files belong "
+                "together."
+            )
+            self._give_back()
+            return
+        found = group(
+            [line for _, line in left],
+            [line for _, line in right],
+            background_left=self._sample("left"),
+            background_right=self._sample("right"),
+        )
+        rows = [row for number, one in enumerate(found) for row in _rows(number, one, left, right)]
+        columns = ("kind", "left_n", "right_n", "posterior", "group_id", "reason")
+        types = (pa.string(), pa.int32(), pa.int32(), pa.float64(), pa.string(), pa.string())
+        arrays = {
+            name: pa.array([row[i] for row in rows], kind)
+            for i, (name, kind) in enumerate(zip(columns, types, strict=True))
+        }
+        self._connection.register("arriving", pa.table(arrays))
+        self._do("CREATE TABLE grouped AS SELECT * FROM arriving")
+        self._connection.unregister("arriving")
+        self._give_back()
+        self.outcome.groups = dict(
+            self._do("SELECT kind, count(DISTINCT group_id) FROM grouped GROUP BY kind")
+        )
+
+    def _hold_near_amounts(self) -> None:
+        """Take back the pairs whose amounts differ and that a batch might explain to the cent.
+
+        All of them where most payments are recorded with one amount, so that another one is the
+        exception; otherwise those that are not accepted.
+        """
+        model = self.outcome.model
+        exact = model is not None and model.amount[0] > 0.5  # noqa: PLR2004  # most
+        unsure = "true" if exact else f"posterior < {ACCEPTED}"
+        self._do(
+            "CREATE TABLE held AS SELECT matched.* FROM matched"
+            " JOIN left_lines AS l ON l.n = left_n JOIN right_lines AS r ON r.n = right_n"
+            f" WHERE l.cents <> r.cents AND {unsure}"
+        )
+        self._do("DELETE FROM matched WHERE left_n IN (SELECT left_n FROM held)")
+
+    def _give_back(self) -> None:
+        """The held pairs, but those one of whose lines a batch or an offset has explained."""
+        grouped = "SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL"
+        explained = " OR ".join(
+            f"{side}_n IN ({grouped.format(side=side)} AND kind <> 'tolerant')"
+            for side in ("left", "right")
+        )
+        if self._exists("grouped"):
+            self._do(f"DELETE FROM held WHERE {explained}")
+            self._do(
+                "DELETE FROM grouped WHERE kind = 'tolerant' AND (left_n IN"
+                " (SELECT left_n FROM held) OR right_n IN (SELECT right_n FROM held))"
+            )
+        self._do("INSERT INTO matched SELECT * FROM held")
+
+    def _sample(self, side: str) -> list[Line]:
+        """Lines of all days, from which is learned what is rare."""
+        step = max(1, self.outcome.lines[side] // BACKGROUND_LINES)
+        rows = self._do(
+            f"SELECT id, day, cents, said, reference FROM {side}_lines WHERE n % {step} = 0"
+            " ORDER BY n"
+        )
+        return [Line(*row) for row in rows]
+
+    def _left_over(self, side: str) -> list[tuple[int, Line]]:
+        rows = self._do(
+            f"SELECT n, id, day, cents, said, reference FROM {side}_lines"
+            f" WHERE cents <> 0 AND n NOT IN (SELECT {side}_n FROM matched) ORDER BY n"
+        )
+        return [
+            (n, Line(identifier, day, cents, said, reference))
+            for n, identifier, day, cents, said, reference in rows
+        ]
+
+    # ── out ─────────────────────────────────────────────────────────────────────────────────────
+    def write(self) -> None:
+        """The result file, and what is told of it."""
+        self._progress(f"writing {self.wish.out.name}")
+        if not self._exists("grouped"):
+            self._do(
+                "CREATE TABLE grouped (kind VARCHAR, left_n INTEGER, right_n INTEGER,"
+                " posterior DOUBLE, group_id VARCHAR, reason VARCHAR)"
+            )
+        terms = ", ".join(f"round({term}_term, 3) AS {term}_term" for term in TERMS)
+        nothing = ", ".join(f"NULL AS {term}_term" for term in TERMS)
+        unmatched = " UNION ALL ".join(
+            f"SELECT '{side}_only' AS kind, 'unmatched' AS status, "
+            + ("id AS left_id, NULL AS right_id" if side == "left" else "NULL, id")
+            + f", NULL::DOUBLE AS posterior, NULL::FLOAT AS score, {nothing},"
+            " NULL::INTEGER AS rivals, NULL AS group_id, NULL AS reason, n AS place"
+            f" FROM {side}_lines WHERE n NOT IN (SELECT {side}_n FROM matched)"
+            f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
+            for side in ("left", "right")
+        )
+        rejected = " UNION ALL ".join(
+            f"SELECT 'rejected', '{side}', "
+            + ("id, NULL" if side == "left" else "NULL, id")
+            + f", NULL, NULL, {nothing}, NULL, NULL, reason, NULL FROM {side}_rejected"
+            for side in ("left", "right")
+        )
+        self._do(
+            "CREATE TABLE result AS SELECT 'pair' AS kind,"
+            f" CASE WHEN posterior >= {ACCEPTED} THEN 'accepted' ELSE 'review' END AS status,"
+            " l.id AS left_id, r.id AS right_id, round(posterior, 6) AS posterior,"
+            f" round(score, 3) AS score, {terms}, rivals, CAST(NULL AS VARCHAR) AS group_id,"
+            " CAST(NULL AS VARCHAR) AS reason, left_n AS place FROM matched"
+            " JOIN left_lines AS l ON l.n = left_n JOIN right_lines AS r ON r.n = right_n"
+            " UNION ALL SELECT kind,"
+            f" CASE WHEN posterior >= {ACCEPTED} THEN 'accepted' ELSE 'review' END,"
+            f" l.id, r.id, round(posterior, 6), NULL, {nothing}, NULL, group_id, reason,"
+            " left_n FROM grouped LEFT JOIN left_lines AS l ON l.n = left_n"
+            " LEFT JOIN right_lines AS r ON r.n = right_n"
+            f" UNION ALL {unmatched} UNION ALL {rejected}"
+        )
+        self._export()
+        self._tell()
+
+    def _export(self) -> None:
+        out = self.wish.out
+        formats = {
+            ".csv": "FORMAT csv, HEADER",
+            ".parquet": "FORMAT parquet",
+            ".json": "FORMAT json, ARRAY true",
+            ".jsonl": "FORMAT json",
+        }
+        columns = ", ".join(OUTPUT)
+        arriving = out.with_name(f".{out.name}.arriving")
+        try:
+            self._do(
+                f"COPY (SELECT {columns} FROM result ORDER BY kind, place, left_id, right_id)"
+                f" TO '{_quoted(str(arriving))}' ({formats[out.suffix.lower()]})"
+            )
+            arriving.replace(out)
+        except (duckdb.IOException, OSError) as error:
+            raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
+
+    def _tell(self) -> None:
+        told = self.outcome
+        told.pairs = dict(
+            self._do("SELECT status, count(*) FROM result WHERE kind = 'pair' GROUP BY status")
+        )
+        for side in ("left", "right"):
+            ((lines, cents),) = self._do(
+                f"SELECT count(*), coalesce(sum(cents), 0) FROM {side}_lines"
+                f" WHERE n NOT IN (SELECT {side}_n FROM matched)"
+                f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
+            )
+            told.unmatched[side], told.unmatched_cents[side] = int(lines), int(cents)
+        told.least_certain = (
+            self._connection.sql(
+                f"SELECT {', '.join(OUTPUT)} FROM result WHERE kind = 'pair'"
+                " ORDER BY posterior, left_id, right_id LIMIT 3"
+            )
+            .to_arrow_table()
+            .to_pylist()
+        )
+
+    def _save(self, path: Path) -> None:
+        background = self._connection.sql("SELECT * FROM background").to_arrow_table()
+        said = json.dumps(self._model.as_json()).encode()
+        try:
+            pq.write_table(background.replace_schema_metadata({b"linkage_model": said}), path)
+        except OSError as error:
+            raise BadUsage(f"cannot write {path}: {error.strerror or error}") from error
+
+    # ── small things ────────────────────────────────────────────────────────────────────────────
+    def _do(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql).fetchall()
+
+    def _fetch(self, query: Query) -> dict[str, Any]:
+        relation = self._connection.sql(query.sql, params=dict(query.parameters))
+        return relation.fetchnumpy()
+
+    def _count(self, table: str) -> int:
+        return int(self._do(f"SELECT count(*) FROM {table}")[0][0])
+
+    def _exists(self, table: str) -> bool:
+        found = self._do(f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{table}'")
+        return bool(found)
+
+
+def _rows(
+    number: int, one: Group, left: Sequence[tuple[int, Line]], right: Sequence[tuple[int, Line]]
+) -> list[tuple[str, int | None, int | None, float, str, str]]:
+    """A group as rows: each left line with each right line, or the lines of one side alone."""
+    lefts: list[int | None] = [left[i][0] for i in one.left] or [None]
+    rights: list[int | None] = [right[i][0] for i in one.right] or [None]
+    name = f"{one.kind}-{number + 1}"
+    return [(one.kind, a, b, one.confidence, name, one.reason) for a in lefts for b in rights]
+
+
+def _normal(text: str, reference: str) -> str:
+    """SQL: letters and digits in upper case, one space between words; the reference comes last."""
+    return (
+        f"trim(regexp_replace(upper(left(concat_ws(' ', {text}, {reference}), {TEXT_CHARS})),"
+        " '[^\\pL\\pN]+', ' ', 'g'))"
+    )
+
+
+def _loaded(path: Path) -> tuple[linkage.Model, pa.Table]:
+    try:
+        table = pq.read_table(path)
+        said = (table.schema.metadata or {}).get(b"linkage_model")
+        if said is None:
+            raise BadUsage(f"{path} is no model; make one with --save-model")
+        return linkage.Model.from_json(json.loads(said)), table.replace_schema_metadata(None)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        said_of_it = str(error).splitlines()[0][:160]
+        raise BadUsage(f"{path}: no model ({said_of_it}); make one with --save-model") from error
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
