@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from audit_pipeline import matches
+from audit_pipeline import left_over, matches
 from audit_pipeline.agents.anomaly_detection import forest
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
@@ -153,6 +153,11 @@ class Books:
 
     def _make_near_misses(self) -> None:
         """Made with the matches."""
+
+    def _make_groups(self) -> None:
+        matures = self.rules["RC-03"].matures_after_days
+        found = left_over.groups(self.warehouse, self.from_on, self.to_on, matures)
+        self._create("groups", found)
 
     def _make_statements(self) -> None:
         seen = {"to_on": self.to_on}
@@ -299,6 +304,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "ledger_ids": (),
     "matches": ("transactions", "ledger_ids", "receipts"),
     "near_misses": ("matches",),
+    "groups": ("matches",),
     "statements": ("card_lines", "bank_lines"),
     "repeats": ("transactions",),
     "recurring": ("transactions",),

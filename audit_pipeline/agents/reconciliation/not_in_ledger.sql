@@ -31,8 +31,11 @@ SELECT cohort.audit_on, cohort.line_id AS transaction_id, abs(cohort.amount) AS 
   0 AS threshold, cohort.amount, cohort.vendor, cohort.line_on AS charged_on, cohort.statement,
   coalesce(nearest.other_id, 'none') AS nearest_id,
   coalesce(nearest.posterior, 0) AS nearest_probability,
-  coalesce(nearest.terms, '') AS nearest_terms, coalesce(nearest.rivals, 0) AS nearest_rivals
+  coalesce(nearest.terms, '') AS nearest_terms, coalesce(nearest.rivals, 0) AS nearest_rivals,
+  coalesce(grouped.group_kind, 'none') AS grouped_as, coalesce(grouped.reason, '') AS grouped_why
 FROM cohort
+LEFT JOIN audit.groups AS grouped
+  ON grouped.line_id = cohort.transaction_id AND grouped.audit_on = cohort.audit_on
 LEFT JOIN nearest ON nearest.audit_on = cohort.audit_on
   AND nearest.transaction_id = cohort.transaction_id
 ANTI JOIN audit.ledger_ids AS ledger
@@ -44,4 +47,7 @@ LEFT JOIN (
   GROUP BY right_id
 ) AS matched ON matched.right_id = cohort.line_id AND matched.audit_on <= cohort.audit_on
 WHERE matched.right_id IS NULL
+  -- A batch or an entry that was taken back explains the line; a near amount does not.
+  AND (grouped.line_id IS NULL OR grouped.group_kind = 'tolerant'
+    OR grouped.confidence < $explained_min)
 QUALIFY row_number() OVER (PARTITION BY cohort.audit_on, cohort.line_id ORDER BY statement) = 1

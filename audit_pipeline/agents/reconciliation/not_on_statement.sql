@@ -29,8 +29,11 @@ SELECT cohort.audit_on, cohort.transaction_id, CAST($matures_after_days AS INTEG
   cohort.source AS statement, CAST($matures_after_days AS INTEGER) AS days_open,
   coalesce(nearest.other_id, 'none') AS nearest_id,
   coalesce(nearest.posterior, 0) AS nearest_probability,
-  coalesce(nearest.terms, '') AS nearest_terms, coalesce(nearest.rivals, 0) AS nearest_rivals
+  coalesce(nearest.terms, '') AS nearest_terms, coalesce(nearest.rivals, 0) AS nearest_rivals,
+  coalesce(grouped.group_kind, 'none') AS grouped_as, coalesce(grouped.reason, '') AS grouped_why
 FROM cohort
+LEFT JOIN audit.groups AS grouped
+  ON grouped.line_id = cohort.transaction_id AND grouped.audit_on = cohort.audit_on
 LEFT JOIN nearest ON nearest.audit_on = cohort.audit_on
   AND nearest.transaction_id = cohort.transaction_id
 LEFT JOIN audit.card_lines AS card
@@ -46,3 +49,6 @@ LEFT JOIN (
   GROUP BY left_id
 ) AS matched ON matched.left_id = cohort.transaction_id AND matched.audit_on <= cohort.audit_on
 WHERE card.line_id IS NULL AND bank.line_id IS NULL AND matched.left_id IS NULL
+  -- A batch or an entry that was taken back explains the line; a near amount does not.
+  AND (grouped.line_id IS NULL OR grouped.group_kind = 'tolerant'
+    OR grouped.confidence < $explained_min)

@@ -22,6 +22,12 @@ _NEAREST = {
 }
 """What came nearest to a match: the waterfall of its score, and how many rivals it had."""
 
+_GROUPED = {
+    "grouped_as": "audit.groups.group_kind",
+    "grouped_why": "audit.groups.reason",
+}
+"""What might explain it together with other lines, but not surely enough."""
+
 DETECTORS: tuple[Detector, ...] = (
     Detector(
         "RC-01",
@@ -73,6 +79,7 @@ DETECTORS: tuple[Detector, ...] = (
             "statement": "gold.recent_transactions.source",
             "days_open": "audit.not_on_statement.days_open",
             **_NEAREST,
+            **_GROUPED,
         },
     ),
     Detector(
@@ -84,6 +91,7 @@ DETECTORS: tuple[Detector, ...] = (
             "charged_on": "audit.card_lines.line_on",
             "statement": "audit.not_in_ledger.statement",
             **_NEAREST,
+            **_GROUPED,
         },
     ),
     Detector(

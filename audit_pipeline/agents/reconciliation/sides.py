@@ -40,6 +40,23 @@ FROM audit.bank_lines AS line
 LEFT JOIN audit.ledger_ids AS ledger ON ledger.txn_id = line.line_id
 WHERE line.transaction_type <> 'card_payment' AND coalesce(ledger.first_on > line.line_on, true)"""
 
+_ENTRIES = """SELECT transaction_id AS line_id, occurred_on AS line_on, cents,
+  coalesce(vendor_name, vendor_key) AS vendor_name
+FROM audit.transactions"""
+
+ALL_LINES = {
+    "ledger_to_card_statement": (
+        f"{_ENTRIES} WHERE source = 'credit_card'",
+        f"{_LINE} FROM audit.card_lines AS line {_ENTITY}",
+    ),
+    "ledger_to_bank_statement": (
+        f"{_ENTRIES} WHERE source = 'bank'",
+        f"{_LINE} FROM audit.bank_lines AS line {_ENTITY}",
+    ),
+}
+"""Of the comparisons whose left-over lines are grouped: every line of both sides, matched or not,
+which tells what is rare."""
+
 CHARGES = f"""{_LEDGER}, CAST(NULL AS DATE) AS counterpart_on
 FROM audit.transactions AS entry
 WHERE entry.source = 'credit_card' AND entry.cents > 0"""

@@ -1,0 +1,149 @@
+"""Lines that no one-to-one match took, grouped: batches, entries that cancel out, near amounts.
+
+Asked on the day on which a line would become a finding, of the lines that are open on that day; so
+a day audited alone gives what a year's backfill gives.
+"""
+
+import datetime as dt
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from audit_pipeline.agents.reconciliation import sides
+from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
+from audit_pipeline.model.query import Query
+
+if TYPE_CHECKING:
+    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+
+NEIGHBOUR_DAYS = 31
+"""Before the line: as long as an entry may wait for the one that takes it back."""
+BACKGROUND_LINES = 2_000
+"""The last ones of a side, from which is learned what is rare."""
+GROUPS = pa.schema(
+    [
+        ("audit_on", pa.date32()),
+        ("line_id", pa.string()),
+        ("group_kind", pa.string()),
+        ("confidence", pa.float64()),
+        ("members", pa.list_(pa.string())),
+        ("reason", pa.string()),
+    ]
+)
+
+
+class _Open(NamedTuple):
+    """A line, and the day on which its counterpart or match was known (9999 where none was)."""
+
+    on: dt.date
+    resolved_on: dt.date
+    line: Line
+
+
+def groups(
+    warehouse: "DuckDBWarehouse", from_on: dt.date, to_on: dt.date, matures_after_days: int
+) -> pa.Table:
+    """One row for each line of a group that matures within the range; GROUPS.
+
+    Args:
+        warehouse: with `audit.matches` made.
+        from_on: first audit date.
+        to_on: last one.
+        matures_after_days: a line of day D is asked about on D + this.
+    """
+    rows: list[tuple[object, ...]] = []
+    for comparison in sides.COMPARISONS:
+        if comparison.kind not in sides.ALL_LINES:
+            continue
+        left, right = (
+            _open_lines(warehouse, comparison, side, to_on, matures_after_days)
+            for side in ("left", "right")
+        )
+        days = sorted({one.on + dt.timedelta(days=matures_after_days) for one in (*left, *right)})
+        for day in days:
+            if from_on <= day <= to_on:
+                background = [
+                    _background(warehouse, side, day) for side in sides.ALL_LINES[comparison.kind]
+                ]
+                rows += _on_day(left, right, day, matures_after_days, background)
+    columns = zip(*rows, strict=True) if rows else [()] * len(GROUPS)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, GROUPS, strict=True)]
+    return pa.table(arrays, schema=GROUPS)
+
+
+def _on_day(
+    left: list[_Open],
+    right: list[_Open],
+    day: dt.date,
+    matures_after_days: int,
+    background: list[list[Line]],
+) -> list[tuple[object, ...]]:
+    lefts, rights = _visible(left, day), _visible(right, day)
+    maturing = day.toordinal() - matures_after_days
+    found = group(lefts, rights, background_left=background[0], background_right=background[1])
+    rows: list[tuple[object, ...]] = []
+    for one in found:
+        lines = _members(one, lefts, rights)
+        members = sorted({line.id for line in lines})
+        rows += [
+            (day, line_id, one.kind, round(one.confidence, 4), members, one.reason)
+            for line_id in sorted({line.id for line in lines if line.day == maturing})
+        ]
+    return rows
+
+
+def _members(one: Group, left: list[Line], right: list[Line]) -> list[Line]:
+    return [*(left[i] for i in one.left), *(right[i] for i in one.right)]
+
+
+def _visible(lines: list[_Open], day: dt.date) -> list[Line]:
+    """The lines near the day that are known and still open on it."""
+    dates = [one.on for one in lines]
+    first = bisect_left(dates, day - dt.timedelta(days=2 * NEIGHBOUR_DAYS))
+    last = bisect_right(dates, day)
+    return [one.line for one in lines[first:last] if one.resolved_on > day]
+
+
+def _open_lines(
+    warehouse: "DuckDBWarehouse",
+    comparison: sides.Comparison,
+    side: str,
+    to_on: dt.date,
+    matures_after_days: int,
+) -> list[_Open]:
+    """The lines still open when they mature, and by when they were resolved; by day and id."""
+    rows = warehouse.rows(
+        Query(
+            "WITH matched AS ("
+            f" SELECT {side}_id AS line_id, min(audit_on) AS matched_on FROM audit.matches"
+            " WHERE kind = $kind GROUP BY 1),"
+            " resolved AS (SELECT line.*, least(coalesce(counterpart_on, DATE '9999-12-31'),"
+            " coalesce(matched_on, DATE '9999-12-31')) AS resolved_on"
+            f" FROM ({getattr(comparison, side)}) AS line"
+            " LEFT JOIN matched ON matched.line_id = line.line_id WHERE line_on <= $to_on)"
+            " SELECT line_id, line_on, cents, vendor_name, resolved_on FROM resolved"
+            " WHERE resolved_on > line_on + CAST($matures AS INTEGER)"
+            " ORDER BY line_on, line_id, cents, vendor_name",
+            {"kind": comparison.kind, "to_on": to_on, "matures": matures_after_days},
+        )
+    )
+    return [_Open(row["line_on"], row["resolved_on"], _line(row)) for row in rows]  # pyright: ignore[reportArgumentType]
+
+
+def _background(warehouse: "DuckDBWarehouse", side: str, day: dt.date) -> list[Line]:
+    rows = warehouse.rows(
+        Query(
+            f"SELECT line_id, line_on, cents, vendor_name FROM ({side}) AS line"
+            " WHERE line_on <= $day ORDER BY line_on DESC, line_id, cents, vendor_name"
+            f" LIMIT {BACKGROUND_LINES}",
+            {"day": day},
+        )
+    )
+    return [_line(row) for row in rows]
+
+
+def _line(row: dict[str, object]) -> Line:
+    on, cents = row["line_on"], row["cents"]
+    assert isinstance(on, dt.date)  # noqa: S101 — the column is a DATE
+    return Line(str(row["line_id"]), on.toordinal(), int(str(cents)), str(row["vendor_name"] or ""))
