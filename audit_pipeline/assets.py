@@ -169,6 +169,23 @@ def matches(
                 _range(step),
             )
         )
+        models = step.books.warehouse.rows(
+            Query(
+                "SELECT audit_on, kind, pairs, rate FROM audit.matching_models"
+                " WHERE audit_on BETWEEN date_trunc('month', $from_on) AND $to_on ORDER BY 1, 2",
+                _range(step),
+            )
+        )
+        # A month's parameters are kept with its first day, for whoever re-performs a match.
+        step.books.warehouse.replace(
+            "matching_models",
+            step.books.from_on,
+            step.books.to_on,
+            Query(
+                "SELECT * FROM audit.matching_models WHERE audit_on BETWEEN $from_on AND $to_on",
+                _range(step),
+            ),
+        )
         methods = step.books.warehouse.rows(
             Query(
                 "SELECT method, count(*) AS names FROM audit.vendor_entities"
@@ -184,6 +201,12 @@ def matches(
                 "pairs": dg.MetadataValue.md(
                     charts.table(
                         ("kind", "confidence", "pairs"), [tuple(k.values()) for k in kinds]
+                    )
+                ),
+                "models": dg.MetadataValue.md(
+                    charts.table(
+                        ("month", "kind", "learned from pairs", "have a partner"),
+                        [tuple(m.values()) for m in models],
                     )
                 ),
                 "vendor_names": dg.MetadataValue.md(
