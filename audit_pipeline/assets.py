@@ -154,6 +154,13 @@ def quality_findings(
 # ── reconciliation ──────────────────────────────────────────────────────────────────────────────
 
 
+def _listed(step: Step, columns: tuple[str, ...], sql: str) -> dg.MetadataValue:
+    """A small result as a table in an asset's metadata."""
+    named = {name: value for name, value in _range(step).items() if f"${name}" in sql}
+    rows = step.books.warehouse.rows(Query(sql, named))
+    return dg.MetadataValue.md(charts.table(columns, [tuple(row.values()) for row in rows]))
+
+
 @_step("reconciliation", "sql", "python", deps=[quality_report])
 def matches(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
@@ -162,20 +169,6 @@ def matches(
     with step_of("reconciliation", context, gold, store) as step:
         step.table("resolve_entities", "vendor_entities")
         step.table("match_cross_source", "matches")
-        kinds = step.books.warehouse.rows(
-            Query(
-                "SELECT kind, confidence, count(*) AS pairs FROM audit.matches"
-                " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL ORDER BY ALL",
-                _range(step),
-            )
-        )
-        models = step.books.warehouse.rows(
-            Query(
-                "SELECT audit_on, kind, pairs, rate FROM audit.matching_models"
-                " WHERE audit_on BETWEEN date_trunc('month', $from_on) AND $to_on ORDER BY 1, 2",
-                _range(step),
-            )
-        )
         # A month's parameters are kept with its first day, for whoever re-performs a match.
         step.books.warehouse.replace(
             "matching_models",
@@ -186,31 +179,36 @@ def matches(
                 _range(step),
             ),
         )
-        methods = step.books.warehouse.rows(
-            Query(
-                "SELECT method, count(*) AS names FROM audit.vendor_entities"
-                " GROUP BY ALL ORDER BY 1"
-            )
-        )
         return dg.MaterializeResult(
             value=Query(
                 "SELECT * FROM audit.matches WHERE audit_on BETWEEN $from_on AND $to_on",
                 _range(step),
             ),
             metadata={
-                "pairs": dg.MetadataValue.md(
-                    charts.table(
-                        ("kind", "confidence", "pairs"), [tuple(k.values()) for k in kinds]
-                    )
+                "pairs": _listed(
+                    step,
+                    ("kind", "confidence", "pairs", "least probable"),
+                    "SELECT kind, confidence, count(*), min(posterior) FROM audit.matches"
+                    " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL ORDER BY ALL",
                 ),
-                "models": dg.MetadataValue.md(
-                    charts.table(
-                        ("month", "kind", "learned from pairs", "have a partner"),
-                        [tuple(m.values()) for m in models],
-                    )
+                "models": _listed(
+                    step,
+                    ("month", "kind", "learned from pairs", "have a partner"),
+                    "SELECT audit_on, kind, pairs, rate FROM audit.matching_models"
+                    " WHERE audit_on BETWEEN date_trunc('month', $from_on) AND $to_on"
+                    " ORDER BY 1, 2",
                 ),
-                "vendor_names": dg.MetadataValue.md(
-                    charts.table(("resolved by", "names"), [tuple(m.values()) for m in methods])
+                "vendor_names": _listed(
+                    step,
+                    ("resolved by", "names"),
+                    "SELECT method, count(*) FROM audit.vendor_entities GROUP BY ALL ORDER BY 1",
+                ),
+                "merged_names": _listed(
+                    step,
+                    ("written", "taken for", "by", "likeness"),
+                    "SELECT vendor_key, vendor_name, method, similarity"
+                    " FROM audit.vendor_entities WHERE method IN ('fuzzy', 'prefix')"
+                    " ORDER BY similarity, vendor_key LIMIT 50",
                 ),
             },
         )
@@ -223,23 +221,17 @@ def statements(
     """Card payments against the sum of their period's lines; a difference names its charges."""
     with step_of("reconciliation", context, gold, store) as step:
         step.table("settle_statements", "statements")
-        rows = step.books.warehouse.rows(
-            Query(
-                "SELECT status, count(*) AS statements, sum(paid) AS paid FROM audit.statements"
-                " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL ORDER BY ALL",
-                _range(step),
-            )
-        )
         return dg.MaterializeResult(
             value=Query(
                 "SELECT * FROM audit.statements WHERE audit_on BETWEEN $from_on AND $to_on",
                 _range(step),
             ),
             metadata={
-                "statements": dg.MetadataValue.md(
-                    charts.table(
-                        ("status", "statements", "paid"), [tuple(r.values()) for r in rows]
-                    )
+                "statements": _listed(
+                    step,
+                    ("status", "statements", "paid"),
+                    "SELECT status, count(*), sum(paid) FROM audit.statements"
+                    " WHERE audit_on BETWEEN $from_on AND $to_on GROUP BY ALL ORDER BY ALL",
                 )
             },
         )
