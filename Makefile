@@ -22,7 +22,7 @@ $(shell [ ! -e $(VENV)/.made ] \
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- set-up ----------------------------------------------------------------------------------
 
@@ -58,6 +58,9 @@ $(VENV)/.embedded: requirements/embedded.txt $(VENV)/.made
 	$(install)
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.embedded
+	$(install)
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(install)
 
 # setuptools comes from the lock: hence no isolated build, which would fetch one without a hash.
@@ -103,6 +106,11 @@ demo: $(EMBEDDED) ## Make fixtures/demo, the invented company, again
 .PHONY: bench
 bench: $(DEV) ## Measure speed; ARGS='…'
 	@$(BIN)/python -m audit_pipeline_tests.bench $(ARGS)
+
+# With Splink beside it, which nothing else needs.
+.PHONY: bench-reconciliation
+bench-reconciliation: $(DEV) $(VENV)/.bench ## Measure how well and fast lines are matched; ARGS='…'
+	@$(BIN)/python -m audit_pipeline_tests.bench_reconciliation $(ARGS)
 
 # --- check -----------------------------------------------------------------------------------
 
@@ -169,12 +177,15 @@ COMPILE = $(UV) pip compile -q --universal --python-version 3.11 --generate-hash
     --no-strip-extras --no-emit-index-url --no-emit-find-links \
     --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
 WHEELS := --only-binary :all:
+# All but bench: what all.txt installs has no use for Splink.
+EXTRAS := celery databricks desk dev model postgres redis
 
 .PHONY: lock
 lock: $(UV) ## Remake requirements/ from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(WHEELS) -o requirements/embedded.txt
 	@$(COMPILE) $(WHEELS) --extra dev -c requirements/embedded.txt -o requirements/dev.txt
-	@$(COMPILE) --all-extras -c requirements/dev.txt -o requirements/all.txt
+	@$(COMPILE) $(WHEELS) --extra bench -c requirements/dev.txt -o requirements/bench.txt
+	@$(COMPILE) $(EXTRAS:%=--extra %) -c requirements/dev.txt -o requirements/all.txt
 
 $(UV): $(VENV)/.made
 	@$(BIN)/python -m venv $(VENV)/uv

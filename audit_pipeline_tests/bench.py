@@ -183,30 +183,7 @@ class Bench:
         _say_used(into)
 
     def _measure(self, command: list[str]) -> Usage:
-        """Run a process to its end; what it and its children took.
-
-        Raises:
-            SystemExit: it failed; with the end of what it said.
-        """
-        ours = ("AUDIT_", "DAGSTER_", "ENVIRONMENT")
-        env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        env |= {"AUDIT_THREADS": str(self.threads)}
-        said = self.place / "said"
-        began = time.monotonic()
-        with said.open("wb") as output:
-            process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output)
-            try:
-                _, status, used = os.wait4(process.pid, 0)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-            process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.monotonic() - began
-        if process.returncode != 0:
-            sys.exit(f"{' '.join(command)}\n{said.read_text(errors='replace')[-2_000:]}")
-        peak = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1_024)
-        return Usage(wall, used.ru_utime, used.ru_stime, peak)
+        return measure(command, self.place / "said", self.threads)
 
     def _folder(self, name: str) -> "_Folder":
         return _Folder(self.place / name)
@@ -224,6 +201,37 @@ class _Folder:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.path)
+
+
+def measure(command: Sequence[str], said: Path, threads: int) -> Usage:
+    """Run a process to its end; what it and its children took.
+
+    Args:
+        command: the program and its arguments.
+        said: file for what it prints and complains.
+        threads: of DuckDB.
+
+    Raises:
+        SystemExit: it failed; with the end of what it said.
+    """
+    ours = ("AUDIT_", "DAGSTER_", "ENVIRONMENT")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    env |= {"AUDIT_THREADS": str(threads)}
+    began = time.monotonic()
+    with said.open("wb") as output:
+        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.monotonic() - began
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{said.read_text(errors='replace')[-2_000:]}")
+    peak = used.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1_024)
+    return Usage(wall, used.ru_utime, used.ru_stime, peak)
 
 
 def _steps(home: Path) -> dict[str, float]:
@@ -264,7 +272,7 @@ def _report(measured: list[Measured], audits: list[Measured], asked: argparse.Na
     )
     parts = [
         machine,
-        _table(
+        table(
             ("audit", "rows", "flags", "wall s", "user s", "system s", "peak MB", "target"),
             [
                 (
@@ -289,7 +297,7 @@ def _report(measured: list[Measured], audits: list[Measured], asked: argparse.Na
             for less, more in pairwise(audits)
         ]
         parts.append(
-            _table(
+            table(
                 ("ratio", "wall", "user", "peak", "linear would be"),
                 [
                     (
@@ -312,11 +320,11 @@ def _report(measured: list[Measured], audits: list[Measured], asked: argparse.Na
     tools = dict(list(shown.tools.items())[:TOOLS_SHOWN])
     for title, times in (("step", shown.steps), ("longest tool calls", tools)):
         rows = [(name, f"{seconds:.2f}") for name, seconds in times.items()]
-        parts.append(_table((f"{shown.what}: {title}", "s"), rows))
+        parts.append(table((f"{shown.what}: {title}", "s"), rows))
     return "\n\n".join(parts)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns line up; all but the first are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
