@@ -241,7 +241,7 @@ def statements(
 def reconciliation_findings(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
-    """What is left over once everything that matches is matched: RC-01 to RC-07."""
+    """What is left over once everything that matches is matched: RC-01 to RC-09."""
     with step_of("reconciliation", context, gold, store) as step:
         queries = reconciliation_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
         return _findings(step, step.findings(queries))

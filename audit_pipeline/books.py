@@ -9,6 +9,8 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,7 +21,7 @@ from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.context_enrichment import search
 from audit_pipeline.agents.data_quality import gate
-from audit_pipeline.agents.reconciliation import settlement, sides, vendors
+from audit_pipeline.agents.reconciliation import running_balance, settlement, sides, vendors
 from audit_pipeline.model.query import Query, sql_of
 
 if TYPE_CHECKING:
@@ -45,6 +47,19 @@ STATEMENT_SCHEMA = pa.schema(
         ("difference", pa.decimal128(18, 2)),
         ("explained_by", pa.list_(pa.string())),
         ("rivals", pa.int32()),
+    ]
+)
+
+BALANCE_BREAK_SCHEMA = pa.schema(
+    [
+        ("audit_on", pa.date32()),
+        ("account", pa.string()),
+        ("line_id", pa.string()),
+        ("balance", pa.decimal128(18, 2)),
+        ("previous_id", pa.string()),
+        ("previous_on", pa.date32()),
+        ("previous_balance", pa.decimal128(18, 2)),
+        ("expected", pa.decimal128(38, 2)),
     ]
 )
 
@@ -191,6 +206,29 @@ class Books:
         ]
         self._create("statements", _statement_table(found))
 
+    def _make_balance_breaks(self) -> None:
+        lines = self.warehouse.query(Query(running_balance.LINES, {"to_on": self.to_on}))
+        columns = ("account", "line_id", "line_on", "place", "amount", "balance", "is_credit")
+        share_min = self.rules["RC-09"].value("followed_share_min")
+        rows = [
+            (
+                line.on,
+                account,
+                line.line_id,
+                line.balance,
+                previous.line_id,
+                previous.on,
+                previous.balance,
+                expected,
+            )
+            for account, of_account in groupby(_rows(lines, columns), key=itemgetter(0))
+            for line, previous, expected in running_balance.breaks(
+                (running_balance.Line(*line) for _, *line in of_account), share_min
+            )
+        ]
+        found = [dict(zip(BALANCE_BREAK_SCHEMA.names, row, strict=True)) for row in rows]
+        self._create("balance_breaks", pa.Table.from_pylist(found, BALANCE_BREAK_SCHEMA))
+
     # ── anomaly detection ───────────────────────────────────────────────────────────────────────
     def _make_repeats(self) -> None:
         self._create("repeats", self._with(("AN-05",), anomaly_rules.HERE, "repeats"))
@@ -306,6 +344,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "near_misses": ("matches",),
     "groups": ("matches",),
     "statements": ("card_lines", "bank_lines"),
+    "balance_breaks": (),
     "repeats": ("transactions",),
     "recurring": ("transactions",),
     "firsts": ("transactions",),

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from audit_pipeline.agents.reconciliation import sides
 from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
+from audit_pipeline.agents.reconciliation.linkage_sql import LINES_LEAST
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 NEIGHBOUR_DAYS = 31
 """Before the line: as long as an entry may wait for the one that takes it back."""
-BACKGROUND_LINES = 2_000
+BACKGROUND_LINES = 500
 """The last ones of a side, from which is learned what is rare."""
 GROUPS = pa.schema(
     [
@@ -61,11 +62,15 @@ def groups(
             for side in ("left", "right")
         )
         days = sorted({one.on + dt.timedelta(days=matures_after_days) for one in (*left, *right)})
+        known: dict[dt.date, list[list[Line]]] = {}
         for day in days:
             if from_on <= day <= to_on:
-                background = [
-                    _background(warehouse, side, day) for side in sides.ALL_LINES[comparison.kind]
-                ]
+                month = day.replace(day=1)
+                if month not in known:
+                    known[month] = _background(warehouse, comparison.kind, month)
+                background = known[month]
+                if min(map(len, background)) < LINES_LEAST:
+                    background = _background(warehouse, comparison.kind, day)
                 rows += _on_day(left, right, day, matures_after_days, background)
     columns = zip(*rows, strict=True) if rows else [()] * len(GROUPS)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, GROUPS, strict=True)]
@@ -131,16 +136,22 @@ def _open_lines(
     return [_Open(row["line_on"], row["resolved_on"], _line(row)) for row in rows]  # pyright: ignore[reportArgumentType]
 
 
-def _background(warehouse: "DuckDBWarehouse", side: str, day: dt.date) -> list[Line]:
-    rows = warehouse.rows(
-        Query(
-            f"SELECT line_id, line_on, cents, vendor_name FROM ({side}) AS line"
-            " WHERE line_on <= $day ORDER BY line_on DESC, line_id, cents, vendor_name"
-            f" LIMIT {BACKGROUND_LINES}",
-            {"day": day},
-        )
-    )
-    return [_line(row) for row in rows]
+def _background(warehouse: "DuckDBWarehouse", kind: str, day: dt.date) -> list[list[Line]]:
+    """The last lines of both sides before the month, or where those are few, up to the day."""
+    return [
+        [
+            _line(row)
+            for row in warehouse.rows(
+                Query(
+                    f"SELECT line_id, line_on, cents, vendor_name FROM ({side}) AS line"
+                    " WHERE line_on <= $day ORDER BY line_on DESC, line_id, cents, vendor_name"
+                    f" LIMIT {BACKGROUND_LINES}",
+                    {"day": day},
+                )
+            )
+        ]
+        for side in sides.ALL_LINES[kind]
+    ]
 
 
 def _line(row: dict[str, object]) -> Line:

@@ -135,7 +135,7 @@ class _Comparison:
         self._slice("left", "l.day", first - before, end + before)
         self._slice("right", "l.day", first, end)
         pairs = self._candidates("left_some", "right_some")
-        pairs = linkage.with_likeness(pairs, model.likeness_chance, *texts)
+        pairs = linkage.with_likeness(pairs, model.likeness_chance, texts)
         found = matching.decide(
             pairs,
             model,
@@ -161,9 +161,7 @@ class _Comparison:
             ).cast(MODELS),
         )
 
-    def _learned(
-        self, first: int, at: int
-    ) -> tuple[linkage.Model, tuple[linkage.Texts, linkage.Texts]]:
+    def _learned(self, first: int, at: int) -> tuple[linkage.Model, linkage.Texts]:
         """The model of the month that begins on that day, and which texts tell what is rare."""
         since = max(0, at - matching.HISTORY_LINES)
         since_day = int(self._right["day"][since]) if at else first
@@ -173,12 +171,18 @@ class _Comparison:
         lefts = np.searchsorted(
             self._left["day"], [since_day - self._window.days_before, first]
         ).tolist()
-        texts = self._texts("left", *lefts), self._texts("right", since, at)
+        left, right = self._left["text"], self._right["text"]
+        texts = linkage.Texts(
+            left[lefts[0] : lefts[1]].tolist(),
+            right[since:at].tolist(),
+            lambda numbers: left[numbers].tolist(),
+            lambda numbers: right[numbers].tolist(),
+        )
         lines = lefts[1] - lefts[0], at - since
         if min(lines) < linkage_sql.LINES_LEAST:
             return linkage.Model.customary(self._window), texts
         pairs = self._candidates("left_some", "right_some")
-        return matching.learned(pairs, lines, *texts, self._window), texts
+        return matching.learned(pairs, lines, texts, self._window), texts
 
     def _candidates(self, left: str, right: str) -> linkage.Candidates:
         query = matching.candidates(
@@ -187,10 +191,6 @@ class _Comparison:
         found = self._warehouse.query(Query(query.sql, {**query.parameters, **self._amounts}))
         columns = {name: found.column(name).to_numpy() for name in found.column_names}
         return matching.as_candidates(columns, self._window)
-
-    def _texts(self, side: str, start: int, end: int) -> linkage.Texts:
-        texts = (self._left if side == "left" else self._right)["text"]
-        return linkage.Texts(texts[start:end].tolist(), lambda numbers: texts[numbers].tolist())
 
     def _columns(self, side: str) -> dict[str, Any]:
         found = self._warehouse.query(

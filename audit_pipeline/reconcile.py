@@ -25,9 +25,9 @@ from audit_pipeline.agents.reconciliation.linkage_sql import Window
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.query import Query
 
-LINES_AT_ONCE = 1_200_000
-"""Right lines that are matched in one go; the candidates of more would not fit into a gigabyte."""
-LINES_A_BLOCK = 250_000
+LINES_AT_ONCE = 300_000
+"""Right lines that are matched in one go; the candidates of more fill a gigabyte."""
+LINES_A_BLOCK = 150_000
 MEMORY_LIMIT = "700MB"
 GROUPED_MAX = 100_000
 """Lines of a side left over that are grouped: three quarters of a minute and 700 MB."""
@@ -270,13 +270,16 @@ class _Run:
         if not self._exists("background"):
             self._do(f"CREATE TABLE background AS {linkage_sql.background(right).sql}")
         pairs = self._candidates(left, right)
-        lines = self._count(left), self._count(right)
-        texts = self._texts(left), self._texts(right)
+        lines: tuple[float, float] = self._count(left), self._count(right)
+        texts = linkage.Texts(
+            self._population(left), self._population(right), self._texts(left), self._texts(right)
+        )
         learn = self._learn and self._model.pairs == 0
         if learn:
-            chance = linkage.likeness_by_chance(*texts)
-            self._model = replace(self._model, likeness_chance=chance)
-        pairs = linkage.with_likeness(pairs, self._model.likeness_chance, *texts)
+            self._model = replace(self._model, likeness_chance=texts.alike_by_chance())
+        pairs = linkage.with_likeness(pairs, self._model.likeness_chance, texts)
+        if not learn:
+            lines = self._within_reach(left, right), lines[1]
         found = linkage.link(pairs, lines, self._model, learn=learn)
         self._model = found.model
         chosen = linkage.taken(found, REVIEW)
@@ -301,11 +304,24 @@ class _Run:
             self._do(f"INSERT INTO taken SELECT l.line FROM arriving JOIN {left} l ON n = left_n")
         self._connection.unregister("arriving")
 
+    def _within_reach(self, left: str, right: str) -> float:
+        shares = self._do(
+            "SELECT day, coalesce(share, 1.0 / (SELECT nullif(count(*), 0) FROM background"
+            f" WHERE kind = 'day'), 1 / {linkage_sql.MONTH_DAYS})"
+            f" FROM (SELECT DISTINCT day FROM {right}) AS days"
+            " LEFT JOIN background ON kind = 'day' AND number = day"
+        )
+        left_days, right_days = (
+            np.array([day for (day,) in self._do(f"SELECT day FROM {table}")], np.int64)
+            for table in (left, right)
+        )
+        return linkage.within_reach(left_days, right_days, dict(shares), self._model)
+
     def _candidates(self, left: str, right: str) -> linkage.Candidates:
         query = linkage_sql.candidate_pairs(left, right, "background", self._window)
         return matching.as_candidates(self._fetch(query), self._window)
 
-    def _texts(self, table: str) -> linkage.Texts:
+    def _texts(self, table: str) -> linkage.TextsOf:
         def texts(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
             self._connection.register("wanted", pa.table({"n": numbers}))
             found = self._connection.sql(
@@ -314,10 +330,13 @@ class _Run:
             self._connection.unregister("wanted")
             return found.column("text").to_pylist()
 
-        lines = self._count(table)
-        # Evenly over all days; enough to tell what is rare.
-        step = max(1, lines // POPULATION)
-        return linkage.Texts(texts(np.arange(0, lines, step)), texts)
+        return texts
+
+    def _population(self, table: str) -> list[str]:
+        """Texts evenly over all days; enough to tell what is rare."""
+        step = max(1, self._count(table) // POPULATION)
+        rows = self._do(f"SELECT text FROM {table} WHERE n % {step} = 0 ORDER BY n")
+        return [text for (text,) in rows]
 
     # ── group ───────────────────────────────────────────────────────────────────────────────────
     def group(self) -> None:

@@ -176,7 +176,8 @@ def judge_planted(
     planted_ids: set[str] = set()
     for fault in planted:
         ids = fault["transaction_ids"]
-        planted_ids |= set(ids)
+        # A line cut out of a statement is found at the gap; its ledger entry is found as well.
+        planted_ids |= {*ids, *fault.get("also_ids", ())}
         row = counts.setdefault((fault["kind"], fault["rule"]), [0, 0, 0, 0])
         row[0] += 1
         if all(fault["rule"] in rules_of.get(i, ()) for i in ids):

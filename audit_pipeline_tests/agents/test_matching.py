@@ -352,6 +352,7 @@ def test_near_misses_name_the_most_probable_pair_of_the_day() -> None:
 
 
 def test_too_little_history_means_what_is_customary() -> None:
-    texts = linkage.Texts(["ACME"] * 10, lambda numbers: ["ACME"] * len(numbers))
-    model = matching.learned(candidates([(0, 0)]), (10, 10), texts, texts, NO_WORDS)
+    names = ["ACME"] * 10
+    texts = linkage.Texts(names, names, lambda at: ["ACME"] * len(at), lambda at: [""] * len(at))
+    model = matching.learned(candidates([(0, 0)]), (10, 10), texts, NO_WORDS)
     assert model.as_json() == Model.customary(NO_WORDS).as_json()

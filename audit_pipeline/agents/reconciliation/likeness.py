@@ -38,9 +38,7 @@ class Likeness:
     """
 
     def __init__(self, left: Sequence[str], right: Sequence[str]) -> None:
-        on_left, on_right = (
-            np.bincount(_trigrams(side).indices, minlength=BUCKETS) for side in (left, right)
-        )
+        on_left, on_right = _found(left), _found(right)
         left_rarity, right_rarity = _rarity(on_left, len(left)), _rarity(on_right, len(right))
         self._weight = np.minimum(left_rarity, right_rarity)
         if min(len(left), len(right)) >= LINES_LEAST:
@@ -61,7 +59,9 @@ class Likeness:
             left_at: (pairs,) positions in left.
             right_at: (pairs,) positions in right.
         """
-        lefts, rights = _trigrams(left), _trigrams(right)
+        lefts, of_left = _once(left)
+        rights, of_right = _once(right)
+        left_at, right_at = of_left[left_at], of_right[right_at]
         shared = np.zeros(len(left_at))
         for start in range(0, len(left_at), BLOCK):
             at = slice(start, start + BLOCK)
@@ -71,9 +71,22 @@ class Likeness:
         return np.where(lesser >= INFORMATIVE, level, -1)
 
 
-def _rarity(found: Ints, texts: int) -> Floats:
+def _rarity(found: Floats, texts: int) -> Floats:
     """−ln of the share of texts with it; never negative."""
     return np.maximum(np.log((max(texts, LINES_LEAST) + 1) / (found + 0.5)), 0)
+
+
+def _once(texts: Sequence[str]) -> tuple[csr_matrix, Ints]:
+    """The trigrams of each different text, and which of them each text is: names recur."""
+    place: dict[str, int] = {}
+    at = np.fromiter((place.setdefault(t, len(place)) for t in texts), np.int64, len(texts))
+    return _trigrams(list(place)), at
+
+
+def _found(texts: Sequence[str]) -> Floats:
+    """(BUCKETS,): how many texts have each trigram."""
+    grams, at = _once(texts)
+    return grams.T @ np.bincount(at, minlength=1).astype(np.float64)
 
 
 def _trigrams(texts: Sequence[str]) -> csr_matrix:
@@ -83,7 +96,9 @@ def _trigrams(texts: Sequence[str]) -> csr_matrix:
     # Odd multipliers spread neighbouring letters over all buckets.
     hashed = (codes[:, :-2] * 1_000_003 + codes[:, 1:-1] * 8_191 + codes[:, 2:]) % BUCKETS
     row, column = np.nonzero(codes[:, 2:])
-    places = np.unique(row * BUCKETS + hashed[row, column])
+    places = np.sort(row * BUCKETS + hashed[row, column])
+    # Sorting is several times as fast as numpy's own search for unique values.
+    places = places[np.r_[True, np.diff(places) > 0]] if len(places) else places
     starts = np.searchsorted(places, np.arange(len(letters) + 1) * BUCKETS)
     ones = np.ones(len(places))
     return csr_matrix((ones, places % BUCKETS, starts), (len(letters), BUCKETS))

@@ -22,6 +22,7 @@ from audit_pipeline.agents.reconciliation.linkage_sql import EQUAL, HEAD, Window
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+TextsOf = Callable[[Ints], Sequence[str]]
 
 VERSION = 1
 """Of what the parameters mean; a model of another version is refused."""
@@ -43,6 +44,8 @@ PSEUDO_COUNT, PSEUDO_COUNT_FEW = 0.5, 1.0
 """Jeffreys' prior for one of many outcomes; Laplace's for one of few."""
 CHANCE_PAIRS, CHANCE_LINES, CHANCE_SEED = 20_000, 2_000, 1
 """Random pairs, of so many lines of each side, that tell how alike unrelated texts are."""
+TOSS_UP = 0.5
+"""A partner at least half as probable as the best is one of several equals."""
 RATE_LINES = 20
 """How many lines the learned match rate weighs in a day: of two hundred lines, a tenth."""
 TERMS = ("prior", "amount", "day", "text", "boundary", "person")
@@ -130,9 +133,9 @@ class Model:
     def customary(cls, window: Window) -> "Model":
         """What a bookkeeper expects of two records of one payment, before there is history.
 
-        Four of five have the same amount, nearer days are likelier by the square of the distance,
-        half have the same text, nineteen of twenty are alike in it, and the same person. Whether a
-        line has a partner at all is an even chance.
+        Nine of ten have the same amount, nearer days are likelier in proportion, half have the
+        same text, nineteen of twenty are alike in it, and the same person. Whether a line has a
+        partner at all is an even chance.
         """
         like = len(EDGES) + 1
         text = np.full(LEVELS, 0.02 / LEVELS)
@@ -141,11 +144,11 @@ class Model:
         text[LIKE + 3 :] += 0.15 / (like - 3)
         text[LIKE : LIKE + 3] += 0.05 / 3
         lags = np.abs(np.arange(window.lags) - window.days_before)
-        near = 1 / (1.0 + lags) ** 2
+        near = 1 / (1.0 + lags)
         return replace(
             cls.unlearned(window),
             text=text,
-            amount=np.r_[0.8, np.full(window.amount_bins, 0.2 / window.amount_bins)],
+            amount=np.r_[0.9, np.full(window.amount_bins, 0.1 / window.amount_bins)],
             lag=near / near.sum(),
             person_match=np.array([0.5, 0.48, 0.02]),
             person_chance=np.array([0.5, 0.25, 0.25]),
@@ -264,45 +267,54 @@ class Linkage:
     expected: float
 
 
-@dataclass(frozen=True)
 class Texts:
-    """The texts of a side: all from which is learned what is rare, and those of given lines."""
+    """The texts of both sides.
 
-    population: Sequence[str]
-    of: Callable[[Ints], Sequence[str]]
+    Args:
+        left: texts from which is learned what is rare on the left side.
+        right: the same of the right side.
+        of_left: numbers of left lines → their texts.
+        of_right: numbers of right lines → theirs.
+    """
+
+    def __init__(
+        self, left: Sequence[str], right: Sequence[str], of_left: TextsOf, of_right: TextsOf
+    ) -> None:
+        self.left, self.right = left, right
+        self.of_left, self.of_right = of_left, of_right
+        self.likeness = Likeness(left, right)
+
+    def alike_by_chance(self) -> Floats:
+        """How alike unrelated texts are: (bins of likeness,), counted on random pairs."""
+        bins = len(EDGES) + 1
+        if not (self.left and self.right):
+            return np.full(bins, 1 / bins)
+        rng = np.random.default_rng(CHANCE_SEED)
+        lefts, rights = (
+            [side[int(i)] for i in rng.integers(0, len(side), CHANCE_LINES)]
+            for side in (self.left, self.right)
+        )
+        at = [rng.integers(0, CHANCE_LINES, CHANCE_PAIRS) for _ in range(2)]
+        found = self.likeness.levels(lefts, rights, at[0], at[1])
+        return _smoothed(np.bincount(found[found >= 0], minlength=bins), PSEUDO_COUNT_FEW)
 
 
-def likeness_by_chance(left: Texts, right: Texts) -> Floats:
-    """How alike unrelated texts are: (bins of likeness,), counted on random pairs."""
-    bins = len(EDGES) + 1
-    if not (left.population and right.population):
-        return np.full(bins, 1 / bins)
-    rng = np.random.default_rng(CHANCE_SEED)
-    lines = [rng.integers(0, len(side.population), CHANCE_LINES) for side in (left, right)]
-    lefts = [left.population[int(i)] for i in lines[0]]
-    rights = [right.population[int(i)] for i in lines[1]]
-    at = [rng.integers(0, CHANCE_LINES, CHANCE_PAIRS) for _ in range(2)]
-    compared = Likeness(left.population, right.population)
-    found = compared.levels(lefts, rights, at[0], at[1])
-    return _smoothed(np.bincount(found[found >= 0], minlength=bins), PSEUDO_COUNT_FEW)
-
-
-def with_likeness(pairs: Candidates, chance: Floats, left: Texts, right: Texts) -> Candidates:
+def with_likeness(pairs: Candidates, chance: Floats, texts: Texts) -> Candidates:
     """The candidates, those that begin alike only by chance compared by their trigrams instead.
 
     Args:
         pairs: from `linkage_sql.candidate_pairs`.
-        chance: from `likeness_by_chance`.
-        left: the texts of the left side.
-        right: the texts of the right side.
+        chance: from `Texts.alike_by_chance`.
+        texts: of both sides.
     """
     vague = np.flatnonzero((pairs.level == 0) | (pairs.text_rarity < COMMON_BEGINNING))
     if not len(vague):
         return pairs
     lefts, left_at = np.unique(pairs.left[vague], return_inverse=True)
     rights, right_at = np.unique(pairs.right[vague], return_inverse=True)
-    compared = Likeness(left.population, right.population)
-    likeness = compared.levels(left.of(lefts), right.of(rights), left_at, right_at)
+    likeness = texts.likeness.levels(
+        texts.of_left(lefts), texts.of_right(rights), left_at, right_at
+    )
     told = likeness >= 0
     at = vague[told]
     level, rarity = pairs.level.copy(), pairs.text_rarity.copy()
@@ -313,12 +325,39 @@ def with_likeness(pairs: Candidates, chance: Floats, left: Texts, right: Texts) 
     return replace(pairs, level=level, text_rarity=rarity)
 
 
-def link(pairs: Candidates, lines: tuple[int, int], model: Model, *, learn: bool) -> Linkage:
+def within_reach(
+    left_days: Ints, right_days: Ints, day_shares: Mapping[int, float], model: Model
+) -> float:
+    """How many left lines may have their partner among these right lines, as far as days tell.
+
+    When right lines are a part of all (a day, a block of days), most left lines near them have
+    their partner elsewhere. A line counts by the likelihood ratio of the days, on average over the
+    right lines: that is 1 for every line where the right side is whole.
+
+    Args:
+        left_days: the day of each left line.
+        right_days: the day of each right line.
+        day_shares: day → the share of the background's lines on it.
+        model: how lags are distributed.
+    """
+    if not (len(left_days) and len(right_days)):
+        return 0.0
+    days, counts = np.unique(left_days, return_counts=True)
+    on, found = np.unique(right_days, return_counts=True)
+    lag = on[None, :] - days[:, None] + model.window.days_before
+    inside = (lag >= 0) & (lag < len(model.lag))
+    likely = np.where(inside, model.lag[np.clip(lag, 0, len(model.lag) - 1)], 0.0)
+    shares = np.array([day_shares[int(day)] for day in on])
+    ratio = (likely / shares) @ (found / found.sum())
+    return float(counts @ ratio)
+
+
+def link(pairs: Candidates, lines: tuple[float, float], model: Model, *, learn: bool) -> Linkage:
     """Posterior probabilities, and the best one-to-one assignment.
 
     Args:
         pairs: the candidates.
-        lines: how many lines each side has.
+        lines: how many lines each side has; of the left, those `within_reach`.
         model: where learning begins, or what was learned before.
         learn: learn everything anew; otherwise only how many lines have a partner, which a day of
             two hundred lines tells well enough.
@@ -354,24 +393,23 @@ def link(pairs: Candidates, lines: tuple[int, int], model: Model, *, learn: bool
 def taken(found: Linkage, posterior_low: float) -> Ints:
     """The chosen pairs that are probable enough; indices of the candidates.
 
-    A line with equally good partners (a charge made twice, one receipt) has a partner, though
-    which of them is a toss-up: what the equal ones reach together decides.
+    Lines with equally good partners (a charge made twice, one receipt; four equal entries, four
+    equal lines) have one, though which of them is a toss-up. So a pair is taken too when it is as
+    probable as any other of either line, and the one line surely has a partner.
     """
-    equal = np.maximum(
-        _equals(found.pairs.left, found.posterior), _equals(found.pairs.right, found.posterior)
-    )
-    at = found.chosen
-    return at[found.posterior[at] * equal[at] >= posterior_low]
+    pairs, posterior, at = found.pairs, found.posterior, found.chosen
+    sure = posterior[at] >= posterior_low
+    for line in (pairs.left, pairs.right):
+        _, place = np.unique(line, return_inverse=True)
+        total = np.bincount(place, posterior)[place]
+        best = np.zeros(total.size)
+        np.maximum.at(best, place, posterior)
+        even = posterior >= TOSS_UP * best[place]
+        sure |= even[at] & (total[at] >= posterior_low)
+    return at[sure]
 
 
-def _equals(line: Ints, posterior: Floats) -> Ints:
-    """How many pairs of the same line have the same posterior to four digits."""
-    key = line * 20_000 + np.round(posterior * 10_000).astype(np.int64)
-    _, at, count = np.unique(key, return_inverse=True, return_counts=True)
-    return count[at]
-
-
-def _prior(expected: float, lines: tuple[int, int]) -> float:
+def _prior(expected: float, lines: tuple[float, float]) -> float:
     """Logarithm of a pair's activity: what makes this many matches likely among so many lines."""
     most = (1 - ORPHANS_MIN) * min(lines)
     matched = min(expected, most)

@@ -159,12 +159,12 @@ rare AS (
     AND share <= (SELECT 1 / sqrt(any_value(number)) FROM {background} WHERE kind = 'lines')
 ),
 left_words AS (
-  SELECT DISTINCT n, head, cents, side, size, span, day, word
-  FROM (SELECT *, unnest(string_split(text, ' ')) AS word FROM near_lefts) AS split
-  WHERE length(word) >= {WORD_MIN}
+  SELECT DISTINCT w.n, w.head, w.cents, w.side, w.span, w.day, w.word
+  FROM (SELECT *, unnest(string_split(text, ' ')) AS word FROM lefts) AS w
+  JOIN rare ON rare.word = w.word
 ),
 right_words AS (
-  SELECT DISTINCT w.n, w.head, w.cents, w.side, w.size, w.span, w.day, w.word, rare.share
+  SELECT DISTINCT w.n, w.head, w.cents, w.side, w.span, w.day, w.word, rare.share
   FROM (SELECT *, unnest(string_split(text, ' ')) AS word FROM rights) AS w
   JOIN rare ON rare.word = w.word
 ),
@@ -184,7 +184,7 @@ found AS (
   SELECT l.n, r.n, max(-ln(r.share))
   FROM left_words AS l
   JOIN right_words AS r
-    ON r.word = l.word AND r.size = l.size AND r.span = l.span AND r.side = l.side
+    ON r.word = l.word AND r.span = l.span AND r.side = l.side
   WHERE l.head <> r.head AND l.cents <> r.cents
     AND r.day BETWEEN l.day - $before AND l.day + $after
     AND abs(ln(r.cents / l.cents)) <= $tolerance

@@ -135,6 +135,20 @@ DETECTORS: tuple[Detector, ...] = (
             "match_rivals": "audit.matches.rivals",
         },
     ),
+    Detector(
+        "RC-09",
+        sql_of(HERE, "balance_breaks"),
+        {
+            "account": "gold.bank_accounts.account_number",
+            "previous_id": "gold.bank_accounts.txn_id@previous_id",
+            "previous_on": "gold.bank_accounts.date@previous_id",
+            "previous_balance": "gold.bank_accounts.running_balance@previous_id",
+            "balance": "gold.bank_accounts.running_balance",
+            "expected": "audit.balance_breaks.expected",
+            "missing": "audit.balance_breaks.missing",
+            "ledger_entry": "gold.recent_transactions.txn_id@ledger_entry",
+        },
+    ),
 )
 
 
