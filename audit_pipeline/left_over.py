@@ -34,6 +34,10 @@ GROUPS = pa.schema(
 )
 
 
+def _dated(one: "_Open") -> dt.date:
+    return one.on
+
+
 class _Open(NamedTuple):
     """A line, and the day on which its counterpart or match was known (9999 where none was)."""
 
@@ -84,7 +88,8 @@ def _on_day(
     matures_after_days: int,
     background: list[list[Line]],
 ) -> list[tuple[object, ...]]:
-    lefts, rights = _visible(left, day), _visible(right, day)
+    since = day - dt.timedelta(days=matures_after_days + NEIGHBOUR_DAYS)
+    lefts, rights = _visible(left, since, day), _visible(right, since, day)
     maturing = day.toordinal() - matures_after_days
     found = group(lefts, rights, background_left=background[0], background_right=background[1])
     rows: list[tuple[object, ...]] = []
@@ -102,11 +107,10 @@ def _members(one: Group, left: list[Line], right: list[Line]) -> list[Line]:
     return [*(left[i] for i in one.left), *(right[i] for i in one.right)]
 
 
-def _visible(lines: list[_Open], day: dt.date) -> list[Line]:
-    """The lines near the day that are known and still open on it."""
-    dates = [one.on for one in lines]
-    first = bisect_left(dates, day - dt.timedelta(days=2 * NEIGHBOUR_DAYS))
-    last = bisect_right(dates, day)
+def _visible(lines: list[_Open], since: dt.date, day: dt.date) -> list[Line]:
+    """The lines of those days that are still open on the last one."""
+    first = bisect_left(lines, since, key=_dated)
+    last = bisect_right(lines, day, key=_dated)
     return [one.line for one in lines[first:last] if one.resolved_on > day]
 
 

@@ -75,10 +75,13 @@ def match_cross_source(warehouse: "DuckDBWarehouse", rules: "Rules", to_on: dt.d
     Returns:
         Decisions dated at most `to_on`.
     """
+    made: dict[str, tuple[str, dict[str, Any]]] = {}
     parts = [
         part
         for comparison in sides.COMPARISONS
-        for part in _Comparison(warehouse, rules[comparison.rule_id], comparison, to_on).months()
+        for part in _Comparison(
+            warehouse, rules[comparison.rule_id], comparison, to_on, made
+        ).months()
     ]
     return Matched(
         pa.concat_tables([MATCHES.empty_table(), *(part.matches for part in parts)]),
@@ -94,8 +97,10 @@ class _Comparison:
         rule: "Rule",
         comparison: sides.Comparison,
         to_on: dt.date,
+        made: dict[str, tuple[str, dict[str, Any]]],
     ) -> None:
         self._warehouse = warehouse
+        self._made = made
         self._rule = rule
         self._comparison = comparison
         self._to = (to_on - _DAY_0).days
@@ -107,12 +112,7 @@ class _Comparison:
 
     def months(self) -> Iterator[Matched]:
         """Month after month; none where a side has no line."""
-        for side in ("left", "right"):
-            sql = getattr(self._comparison, side)
-            self._warehouse.create(
-                f"{side}_side", Query(sides.ordered(sql), {"to_on": self._day(self._to)})
-            )
-        left, right = (self._columns(side) for side in ("left", "right"))
+        left, right = (self._side(side) for side in ("left", "right"))
         if not (len(left["day"]) and len(right["day"])):
             return
         self._left, self._right = left, right
@@ -132,8 +132,8 @@ class _Comparison:
             return None
         model, texts = self._learned(first, int(at))
         before = self._window.days_before
-        self._slice("left", "l.day", first - before, end + before)
-        self._slice("right", "l.day", first, end)
+        self._slice("left", "day", first - before, end + before)
+        self._slice("right", "day", first, end)
         pairs = self._candidates("left_some", "right_some")
         pairs = linkage.with_likeness(pairs, model.likeness_chance, texts)
         found = matching.decide(
@@ -165,8 +165,8 @@ class _Comparison:
         """The model of the month that begins on that day, and which texts tell what is rare."""
         since = max(0, at - matching.HISTORY_LINES)
         since_day = int(self._right["day"][since]) if at else first
-        self._slice("right", "l.n", since, at)
-        self._slice("left", "l.day", since_day - self._window.days_before, first)
+        self._slice("right", "n", since, at)
+        self._slice("left", "day", since_day - self._window.days_before, first)
         self._warehouse.create("background", linkage_sql.background("audit.right_some"))
         lefts = np.searchsorted(
             self._left["day"], [since_day - self._window.days_before, first]
@@ -188,25 +188,33 @@ class _Comparison:
         query = matching.candidates(
             f"audit.{left}", f"audit.{right}", "audit.background", self._window
         )
-        found = self._warehouse.query(Query(query.sql, {**query.parameters, **self._amounts}))
+        with self._warehouse.joins_as_written():
+            found = self._warehouse.query(Query(query.sql, {**query.parameters, **self._amounts}))
         columns = {name: found.column(name).to_numpy() for name in found.column_names}
         return matching.as_candidates(columns, self._window)
 
-    def _columns(self, side: str) -> dict[str, Any]:
-        found = self._warehouse.query(
-            Query(f"SELECT day, line_id, text FROM audit.{side}_side ORDER BY n")
-        )
-        return {
-            "day": found.column("day").to_numpy().astype(np.int64),
-            "id": found.column("line_id").to_numpy(),
-            "text": found.column("text").to_numpy(),
-        }
+    def _side(self, side: str) -> dict[str, Any]:
+        """`audit.<side>_side`, and what is needed of it here: day, id and text of each line."""
+        sql = sides.ordered(getattr(self._comparison, side))
+        # The charges are the left side of two comparisons, one after the other.
+        if side not in self._made or self._made[side][0] != sql:
+            self._warehouse.create(f"{side}_side", Query(sql, {"to_on": self._day(self._to)}))
+            found = self._warehouse.query(
+                Query(f"SELECT day, line_id, text FROM audit.{side}_side ORDER BY n")
+            )
+            columns = {
+                "day": found.column("day").to_numpy().astype(np.int64),
+                "id": found.column("line_id").to_numpy(),
+                "text": found.column("text").to_numpy(),
+            }
+            self._made[side] = sql, columns
+        return self._made[side][1]
 
     def _slice(self, side: str, by: str, start: int, end: int) -> None:
         self._warehouse.create(
             f"{side}_some",
             Query(
-                f"SELECT * FROM audit.{side}_side AS l WHERE {by} >= $start AND {by} < $end",
+                f"SELECT * FROM audit.{side}_side WHERE {by} >= $start AND {by} < $end",
                 {"start": start, "end": end},
             ),
         )

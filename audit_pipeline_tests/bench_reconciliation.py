@@ -46,7 +46,7 @@ LARGE_ROWS = 5_000_000
 LEDGER_LINES, LEDGERS = 1_000, 3
 COMPANIES = 3
 FAULT_RULES = {
-    "duplicates": ("duplicate", ("AN-05",)),
+    "duplicates": ("duplicate", ("AN-05", "AN-09")),
     "missing-from-statement": ("missing", ("RC-03",)),
     "unsettled": ("unsettled", ("RC-01", "RC-02")),
 }

@@ -9,6 +9,7 @@ import datetime as dt
 import os
 import shutil
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from audit_pipeline.model.query import Query
 from audit_pipeline.model.tables import GOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from audit_pipeline.adapters.fixtures import Snapshot
@@ -168,6 +169,19 @@ class DuckDBWarehouse:
             "SELECT * FROM read_parquet(?, hive_partitioning = false, union_by_name = true)",
             [found],
         )
+
+    @contextmanager
+    def joins_as_written(self) -> "Iterator[None]":
+        """Within it, joins run in the order in which the SQL has them.
+
+        For queries whose author knows what the planner cannot guess, such as how few rows a join
+        on hashed keys leaves.
+        """
+        self._run("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        try:
+            yield
+        finally:
+            self._run("RESET disabled_optimizers")
 
     def query_gold_tables(self, sql: str, parameters: "Sequence[object]" = ()) -> pa.Table:
         """Any read of the gold tables, under the specification's name for it."""

@@ -4,4 +4,5 @@ SELECT audit_on, transaction_id, bits AS measured, $bits_min AS threshold, amoun
   other_id, CAST(other_at AS DATE) AS other_on, days_apart, same_before, pair_before,
   pair_repeats_before AS repeats_before
 FROM audit.repeats
-WHERE bits >= $bits_min AND audit_on BETWEEN $from_on AND $to_on
+WHERE bits >= $bits_min AND amount >= $amount_min
+  AND audit_on BETWEEN $from_on AND $to_on

@@ -102,6 +102,19 @@ DETECTORS: tuple[Detector, ...] = (
             "twin_charges": "audit.lookalike.twin_charges",
         },
     ),
+    Detector(
+        "AN-09",
+        sql_of(HERE, "small_duplicate"),
+        {
+            **_CHARGE,
+            "other_id": "gold.recent_transactions.txn_id@other_id",
+            "other_on": "gold.recent_transactions.date@other_id",
+            "days_apart": "audit.repeats.days_apart",
+            "same_before": "audit.repeats.same_before",
+            "pair_before": "audit.repeats.pair_before",
+            "repeats_before": "audit.repeats.pair_repeats_before",
+        },
+    ),
 )
 
 

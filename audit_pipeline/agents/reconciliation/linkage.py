@@ -332,7 +332,8 @@ def within_reach(
 
     When right lines are a part of all (a day, a block of days), most left lines near them have
     their partner elsewhere. A line counts by the likelihood ratio of the days, on average over the
-    right lines: that is 1 for every line where the right side is whole.
+    right lines: that is 1 for every line where the right side is whole. Never more than there are:
+    the mean of a ratio with a long tail says too much.
 
     Args:
         left_days: the day of each left line.
@@ -349,7 +350,7 @@ def within_reach(
     likely = np.where(inside, model.lag[np.clip(lag, 0, len(model.lag) - 1)], 0.0)
     shares = np.array([day_shares[int(day)] for day in on])
     ratio = (likely / shares) @ (found / found.sum())
-    return float(counts @ ratio)
+    return float(min(counts @ ratio, counts.sum()))
 
 
 def link(pairs: Candidates, lines: tuple[float, float], model: Model, *, learn: bool) -> Linkage:
