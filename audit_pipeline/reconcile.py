@@ -24,6 +24,7 @@ from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
 from audit_pipeline.agents.reconciliation.linkage_sql import Window
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.query import Query
+from audit_pipeline.reconcile_result import ACCEPTED, REVIEW, TERMS, Reconciled, Result, quoted
 
 LINES_AT_ONCE = 300_000
 """Right lines that are matched in one go; the candidates of more fill a gigabyte."""
@@ -32,20 +33,10 @@ MEMORY_LIMIT = "700MB"
 GROUPED_MAX = 100_000
 """Lines of a side left over that are grouped: three quarters of a minute and 700 MB."""
 BACKGROUND_LINES = 50_000
-ACCEPTED, REVIEW = 0.95, 0.5
-"""Posterior from which a pair is accepted, and from which a person should look at it; a pair below
-is no match. Source: the design's three ways, and an even chance."""
 TEXT_CHARS = 200
 POPULATION = 10_000
 """Lines of a side whose texts tell what is rare."""
-TERMS = linkage.TERMS[:-1]
-"""An extract names no person."""
 FIRST_ON = "DATE '2000-01-01'"
-OUTPUT = (
-    *("kind", "status", "left_id", "right_id", "posterior", "score"),
-    *(f"{term}_term" for term in TERMS),
-    *("rivals", "group_id", "reason"),
-)
 
 
 @dataclass(frozen=True)
@@ -69,46 +60,6 @@ class Wish:
     save_model: Path | None = None
 
 
-@dataclass
-class Reconciled:
-    """What became of the lines; counts of lines, and cents.
-
-    Attributes:
-        lines: read and usable, by side; rejected: put aside, by side.
-        flipped: the right side prints money with the other sign.
-        pairs: status → how many one-to-one pairs; groups: kind → how many groups.
-        grouped: lines in groups, by side; unmatched: lines, by side; unmatched_cents: by side.
-        least_certain: the pairs that a person should look at first, as rows of the output.
-    """
-
-    lines: dict[str, int] = field(default_factory=dict[str, int])
-    rejected: dict[str, int] = field(default_factory=dict[str, int])
-    flipped: bool = False
-    pairs: dict[str, int] = field(default_factory=dict[str, int])
-    groups: dict[str, int] = field(default_factory=dict[str, int])
-    unmatched: dict[str, int] = field(default_factory=dict[str, int])
-    unmatched_cents: dict[str, int] = field(default_factory=dict[str, int])
-    least_certain: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    model: linkage.Model | None = None
-    notes: list[str] = field(default_factory=list[str])
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-
-    def as_json(self) -> dict[str, object]:
-        """All of it but the least certain pairs, which stand in the result."""
-        return {
-            "lines": self.lines,
-            "rejected": self.rejected,
-            "signs_turned": self.flipped,
-            "pairs": self.pairs,
-            "groups": self.groups,
-            "unmatched": self.unmatched,
-            "unmatched_cents": self.unmatched_cents,
-            "notes": self.notes,
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
-            "model": self.model.as_json() if self.model else None,
-        }
-
-
 def reconcile(wish: Wish, progress: Callable[[str], None]) -> Reconciled:
     """Read both files, match, write the result.
 
@@ -120,17 +71,19 @@ def reconcile(wish: Wish, progress: Callable[[str], None]) -> Reconciled:
         stage = Path(place)
         with duckdb.connect(stage / "work.duckdb") as connection:
             run = _Run(wish, connection, stage, progress, saved)
+            result = Result(connection, wish.out)
             for name, step in (
                 ("read", run.read),
                 ("match", run.match),
                 ("group", run.group),
-                ("write", run.write),
+                ("write", result.write),
             ):
                 if name == "group" and wish.one_to_one:
                     continue
                 began = time.monotonic()
                 step()
                 run.outcome.seconds[name] = time.monotonic() - began
+            result.tell(run.outcome)
     return run.outcome
 
 
@@ -159,7 +112,7 @@ class _Run:
             "autoload_known_extensions = false",
         ):
             self._do(f"SET {setting}")
-        self._do(f"SET temp_directory = '{_quoted(str(stage / 'spill'))}'")
+        self._do(f"SET temp_directory = '{quoted(str(stage / 'spill'))}'")
         if saved:
             connection.register("saved", saved[1])
             self._do("CREATE TABLE background AS SELECT * FROM saved")
@@ -184,7 +137,7 @@ class _Run:
         identifier, dated, amount = (
             f'"{extract.columns[name][0]}"' for name in ("id", "date", "amount")
         )
-        source = f"read_parquet('{_quoted(str(extract.typed))}')"
+        source = f"read_parquet('{quoted(str(extract.typed))}')"
         complete = f"{dated} IS NOT NULL AND {amount} IS NOT NULL"
         self._do(
             f"CREATE TABLE {side}_lines AS SELECT"
@@ -203,7 +156,7 @@ class _Run:
             f" SELECT coalesce({identifier}, '') AS id, 'no date or no amount' AS reason"
             f" FROM {source} WHERE NOT ({complete}) UNION ALL SELECT coalesce(row_id, ''),"
             " concat(field, ': ', reason, ' (line ', row_number, ')')"
-            f" FROM read_parquet('{_quoted(str(extract.rejected))}')"
+            f" FROM read_parquet('{quoted(str(extract.rejected))}')"
         )
         self.outcome.lines[side] = self._count(f"{side}_lines")
         self.outcome.rejected[side] = self._count(f"{side}_rejected")
@@ -225,6 +178,10 @@ class _Run:
     def match(self) -> None:
         """`matched`: the pairs of at least REVIEW, with their terms."""
         terms = ", ".join(f"{term}_term FLOAT" for term in TERMS)
+        self._do(
+            "CREATE TABLE grouped (kind VARCHAR, left_n INTEGER, right_n INTEGER,"
+            " posterior DOUBLE, group_id VARCHAR, reason VARCHAR)"
+        )
         self._do(
             "CREATE TABLE matched (left_n INTEGER, right_n INTEGER, posterior DOUBLE,"
             f" score FLOAT, {terms}, rivals INTEGER)"
@@ -366,7 +323,7 @@ class _Run:
             for i, (name, kind) in enumerate(zip(columns, types, strict=True))
         }
         self._connection.register("arriving", pa.table(arrays))
-        self._do("CREATE TABLE grouped AS SELECT * FROM arriving")
+        self._do("INSERT INTO grouped BY NAME SELECT * FROM arriving")
         self._connection.unregister("arriving")
         self._give_back()
         self.outcome.groups = dict(
@@ -396,12 +353,11 @@ class _Run:
             f"{side}_n IN ({grouped.format(side=side)} AND kind <> 'tolerant')"
             for side in ("left", "right")
         )
-        if self._exists("grouped"):
-            self._do(f"DELETE FROM held WHERE {explained}")
-            self._do(
-                "DELETE FROM grouped WHERE kind = 'tolerant' AND (left_n IN"
-                " (SELECT left_n FROM held) OR right_n IN (SELECT right_n FROM held))"
-            )
+        self._do(f"DELETE FROM held WHERE {explained}")
+        self._do(
+            "DELETE FROM grouped WHERE kind = 'tolerant' AND (left_n IN"
+            " (SELECT left_n FROM held) OR right_n IN (SELECT right_n FROM held))"
+        )
         self._do("INSERT INTO matched SELECT * FROM held")
 
     def _sample(self, side: str) -> list[Line]:
@@ -422,89 +378,6 @@ class _Run:
             (n, Line(identifier, day, cents, said, reference))
             for n, identifier, day, cents, said, reference in rows
         ]
-
-    # ── out ─────────────────────────────────────────────────────────────────────────────────────
-    def write(self) -> None:
-        """The result file, and what is told of it."""
-        self._progress(f"writing {self.wish.out.name}")
-        if not self._exists("grouped"):
-            self._do(
-                "CREATE TABLE grouped (kind VARCHAR, left_n INTEGER, right_n INTEGER,"
-                " posterior DOUBLE, group_id VARCHAR, reason VARCHAR)"
-            )
-        terms = ", ".join(f"round({term}_term, 3) AS {term}_term" for term in TERMS)
-        nothing = ", ".join(f"NULL AS {term}_term" for term in TERMS)
-        unmatched = " UNION ALL ".join(
-            f"SELECT '{side}_only' AS kind, 'unmatched' AS status, "
-            + ("id AS left_id, NULL AS right_id" if side == "left" else "NULL, id")
-            + f", NULL::DOUBLE AS posterior, NULL::FLOAT AS score, {nothing},"
-            " NULL::INTEGER AS rivals, NULL AS group_id, NULL AS reason, n AS place"
-            f" FROM {side}_lines WHERE n NOT IN (SELECT {side}_n FROM matched)"
-            f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
-            for side in ("left", "right")
-        )
-        rejected = " UNION ALL ".join(
-            f"SELECT 'rejected', '{side}', "
-            + ("id, NULL" if side == "left" else "NULL, id")
-            + f", NULL, NULL, {nothing}, NULL, NULL, reason, NULL FROM {side}_rejected"
-            for side in ("left", "right")
-        )
-        self._do(
-            "CREATE TABLE result AS SELECT 'pair' AS kind,"
-            f" CASE WHEN posterior >= {ACCEPTED} THEN 'accepted' ELSE 'review' END AS status,"
-            " l.id AS left_id, r.id AS right_id, round(posterior, 6) AS posterior,"
-            f" round(score, 3) AS score, {terms}, rivals, CAST(NULL AS VARCHAR) AS group_id,"
-            " CAST(NULL AS VARCHAR) AS reason, left_n AS place FROM matched"
-            " JOIN left_lines AS l ON l.n = left_n JOIN right_lines AS r ON r.n = right_n"
-            " UNION ALL SELECT kind,"
-            f" CASE WHEN posterior >= {ACCEPTED} THEN 'accepted' ELSE 'review' END,"
-            f" l.id, r.id, round(posterior, 6), NULL, {nothing}, NULL, group_id, reason,"
-            " left_n FROM grouped LEFT JOIN left_lines AS l ON l.n = left_n"
-            " LEFT JOIN right_lines AS r ON r.n = right_n"
-            f" UNION ALL {unmatched} UNION ALL {rejected}"
-        )
-        self._export()
-        self._tell()
-
-    def _export(self) -> None:
-        out = self.wish.out
-        formats = {
-            ".csv": "FORMAT csv, HEADER",
-            ".parquet": "FORMAT parquet",
-            ".json": "FORMAT json, ARRAY true",
-            ".jsonl": "FORMAT json",
-        }
-        columns = ", ".join(OUTPUT)
-        arriving = out.with_name(f".{out.name}.arriving")
-        try:
-            self._do(
-                f"COPY (SELECT {columns} FROM result ORDER BY kind, place, left_id, right_id)"
-                f" TO '{_quoted(str(arriving))}' ({formats[out.suffix.lower()]})"
-            )
-            arriving.replace(out)
-        except (duckdb.IOException, OSError) as error:
-            raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
-
-    def _tell(self) -> None:
-        told = self.outcome
-        told.pairs = dict(
-            self._do("SELECT status, count(*) FROM result WHERE kind = 'pair' GROUP BY status")
-        )
-        for side in ("left", "right"):
-            ((lines, cents),) = self._do(
-                f"SELECT count(*), coalesce(sum(cents), 0) FROM {side}_lines"
-                f" WHERE n NOT IN (SELECT {side}_n FROM matched)"
-                f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
-            )
-            told.unmatched[side], told.unmatched_cents[side] = int(lines), int(cents)
-        told.least_certain = (
-            self._connection.sql(
-                f"SELECT {', '.join(OUTPUT)} FROM result WHERE kind = 'pair'"
-                " ORDER BY posterior, left_id, right_id LIMIT 3"
-            )
-            .to_arrow_table()
-            .to_pylist()
-        )
 
     def _save(self, path: Path) -> None:
         background = self._connection.sql("SELECT * FROM background").to_arrow_table()
@@ -558,7 +431,3 @@ def _loaded(path: Path) -> tuple[linkage.Model, pa.Table]:
     except (OSError, ValueError, pa.ArrowException) as error:
         said_of_it = str(error).splitlines()[0][:160]
         raise BadUsage(f"{path}: no model ({said_of_it}); make one with --save-model") from error
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

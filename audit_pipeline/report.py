@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from audit_pipeline.adapters.fixtures import FileRead, Snapshot
     from audit_pipeline.adapters.store import Store
     from audit_pipeline.adapters.store.rows import FlagRow, PartitionRow
-    from audit_pipeline.reconcile import Reconciled
+    from audit_pipeline.reconcile_result import Reconciled
     from audit_pipeline.runs import Run
 
 FLAGS_SHOWN = 10
