@@ -279,13 +279,13 @@ days AS (
 )
 SELECT days.audit_on,
   coalesce(received.n, 0) + coalesce(rejected.n, 0) AS transactions,
-  CAST(coalesce(received.amount, 0) + coalesce(rejected.amount, 0) AS DECIMAL(18,2)) AS amount,
+  CAST(coalesce(received.amount, 0) + coalesce(rejected.amount, 0) AS DECIMAL(20,2)) AS amount,
   coalesce(flagged, 0) AS flagged,
-  CAST(coalesce(flagged_amount, 0) AS DECIMAL(18,2)) AS flagged_amount,
+  CAST(coalesce(flagged_amount, 0) AS DECIMAL(20,2)) AS flagged_amount,
   coalesce(cleared, 0) AS cleared,
-  CAST(coalesce(cleared_amount, 0) AS DECIMAL(18,2)) AS cleared_amount,
+  CAST(coalesce(cleared_amount, 0) AS DECIMAL(20,2)) AS cleared_amount,
   coalesce(held.n, 0) + coalesce(rejected.n, 0) AS quarantined,
-  CAST(coalesce(held.amount, 0) + coalesce(rejected.amount, 0) AS DECIMAL(18,2))
+  CAST(coalesce(held.amount, 0) + coalesce(rejected.amount, 0) AS DECIMAL(20,2))
     AS quarantined_amount
 FROM days
 LEFT JOIN received ON received.audit_on = days.audit_on

@@ -145,7 +145,7 @@ class _Run:
             " AS n, id, day, cents, text, said, reference FROM (SELECT row_number,"
             f" coalesce({identifier}, '') AS id,"
             f" CAST(CAST({dated} AS DATE) - {FIRST_ON} AS INTEGER) AS day,"
-            f" CAST({amount} * 100 AS BIGINT) AS cents,"
+            f" CAST(CAST({amount} AS DECIMAL(22, 2)) * 100 AS BIGINT) AS cents,"
             f" {_normal(joined('text'), joined('reference'))} AS text,"
             f" left({joined('text')}, {TEXT_CHARS}) AS said,"
             f" left({joined('reference')}, {TEXT_CHARS}) AS reference"
@@ -276,7 +276,11 @@ class _Run:
 
     def _candidates(self, left: str, right: str) -> linkage.Candidates:
         query = linkage_sql.candidate_pairs(left, right, "background", self._window)
-        return matching.as_candidates(self._fetch(query), self._window)
+        # The planner cannot guess how few rows a join on hashed keys leaves; as written is faster.
+        self._do("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        found = self._fetch(query)
+        self._do("RESET disabled_optimizers")
+        return matching.as_candidates(found, self._window)
 
     def _texts(self, table: str) -> linkage.TextsOf:
         def texts(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:

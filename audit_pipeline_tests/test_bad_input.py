@@ -205,6 +205,22 @@ def test_nothing_but_rejected_rows(command: Command, tmp_path: Path):
     assert (document["transactions"], document["quarantined"]) == (3, 3)
 
 
+def test_the_largest_money_there_is(command: Command, tmp_path: Path):
+    """Ledger and statement disagree by more than a measured value can say."""
+    huge = {"txn_id": "huge", "amount": "9999999999999999.99"}
+    files = {
+        LEDGER: [*(_ledger_row(n) for n in range(GOOD_ROWS)), _ledger_row(3, **huge)],
+        "credit_cards": [
+            *(_card_row(n) for n in range(GOOD_ROWS)),
+            _card_row(3, **huge | {"amount": "-9999999999999999.99"}),
+        ],
+    }
+    folder = _folder(tmp_path, **{name: json.dumps(rows) for name, rows in files.items()})
+    document = _audited(command, folder)
+    assert document["status"] == "completed", document["reasons"]
+    assert "huge" in {flag["transaction_id"] for flag in document["flags"]}
+
+
 def test_the_same_id_a_thousand_times(command: Command, tmp_path: Path):
     rows = [_ledger_row(number, txn_id="same") for number in range(1_000)]
     document = _audited(command, _folder(tmp_path, **{LEDGER: json.dumps(rows)}))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Value: TypeAlias = str | int | float | Decimal | dt.date | None
 
+MEASURED_MAX = 99_999_999_999_999
 FINDING_COLUMNS = (
     "audit_on",
     "transaction_id",
@@ -69,7 +70,9 @@ class Detector:
         sql = (
             f"SELECT audit_on, transaction_id, '{self.rule_id}' AS rule_id,\n"
             f"  CAST({rule.version} AS INTEGER) AS rule_version,\n"
-            "  CAST(measured AS DECIMAL(18,4)) AS measured,\n"
+            # Money goes up to 10^16, a measured value has four decimals in as many digits.
+            f"  CAST(least(greatest(measured, -{MEASURED_MAX:d}), {MEASURED_MAX:d})"
+            " AS DECIMAL(18,4)) AS measured,\n"
             "  CAST(threshold AS DECIMAL(18,4)) AS threshold,\n"
             f"  CAST({rule.points} AS INTEGER) AS score,\n"
             f"  [{cells}] AS evidence\n"

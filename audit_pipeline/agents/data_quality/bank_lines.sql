@@ -20,7 +20,7 @@ signs AS (
 )
 SELECT txn_id AS line_id, audit_on AS line_on, date AS occurred_at,
   CAST(amount * coalesce(out_sign, 1) AS DECIMAL(18,2)) AS amount,
-  CAST(amount * coalesce(out_sign, 1) * 100 AS BIGINT) AS cents,
+  CAST(CAST(amount AS DECIMAL(22,2)) * coalesce(out_sign, 1) * 100 AS BIGINT) AS cents,
   coalesce(payee, '') AS vendor, lines.account_number,
   lower(coalesce(transaction_type, '')) AS transaction_type
 FROM lines

@@ -1,6 +1,6 @@
 -- The card issuer's statement lines that can be used: complete, not in the future, one per id.
 SELECT txn_id AS line_id, audit_on AS line_on, date AS occurred_at, amount,
-  CAST(amount * 100 AS BIGINT) AS cents, vendor, card_number,
+  CAST(CAST(amount AS DECIMAL(22,2)) * 100 AS BIGINT) AS cents, vendor, card_number,
   regexp_extract(card_number, '([0-9]{4})[^0-9]*$', 1) AS last4,
   coalesce(cardholder, '') AS cardholder, coalesce(category, 'uncategorised') AS category
 FROM (

@@ -1,7 +1,7 @@
 -- The audited population: one row per ledger entry that is not quarantined, with the vendor's
 -- entity, the card or account that paid, and the category where the statement has one.
 SELECT entry.txn_id AS transaction_id, entry.row_number, entry.audit_on, entry.source, entry.amount,
-  CAST(entry.amount * 100 AS BIGINT) AS cents,
+  CAST(CAST(entry.amount AS DECIMAL(22,2)) * 100 AS BIGINT) AS cents,
   entry.vendor, vendor_keys.vendor_key,
   coalesce(entry.vendor_id, entity.vendor_id) AS vendor_id,
   entity.vendor_name,
