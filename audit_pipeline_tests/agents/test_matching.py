@@ -175,6 +175,16 @@ def test_likeness_forgives_what_bookkeepers_do() -> None:
     assert nothing == -1
 
 
+def test_initials_are_as_alike_as_can_be() -> None:
+    compared = Likeness(NAMES, NAMES)
+    left = ["AWS", "AMAZON WEB SERVICES", "AWS", "A", ""]
+    right = ["AMAZON WEB SERVICES", "AWS", "GLOBEX CORP", "AMAZON", ""]
+    at = np.arange(5)
+    levels = compared.levels(left, right, at, at).tolist()
+    assert levels[:2] == [len(EDGES)] * 2
+    assert len(EDGES) not in levels[2:]
+
+
 def test_likeness_of_nothing() -> None:
     assert Likeness([], []).levels([], [], np.zeros(0, np.int64), np.zeros(0, np.int64)).size == 0
 

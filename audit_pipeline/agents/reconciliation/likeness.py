@@ -4,7 +4,7 @@ Tolerates cut-off, reordered and misspelt words. A trigram that one side alone u
 `ACH DEBIT`, its serial numbers) says little; one that is common on either side, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class Likeness:
         """The bin of each pair: 0 … len(EDGES), and −1 where a text says too little.
 
         The likeness is the weight of what both share, as a part of the lesser text's weight.
+        Initials are as alike as can be to the name that they stand for.
 
         Args:
             left: the texts to compare.
@@ -59,6 +60,7 @@ class Likeness:
             left_at: (pairs,) positions in left.
             right_at: (pairs,) positions in right.
         """
+        initials = _initials(left, right, left_at, right_at)
         lefts, of_left = _once(left)
         rights, of_right = _once(right)
         left_at, right_at = of_left[left_at], of_right[right_at]
@@ -68,12 +70,32 @@ class Likeness:
             shared[at] = lefts[left_at[at]].multiply(rights[right_at[at]]) @ self._weight
         lesser = np.minimum((lefts @ self._weight)[left_at], (rights @ self._weight)[right_at])
         level = np.digitize(shared / np.maximum(lesser, 1e-9), EDGES)
-        return np.where(lesser >= INFORMATIVE, level, -1)
+        level = np.where(initials, len(EDGES), level)
+        return np.where(initials | (lesser >= INFORMATIVE), level, -1)
 
 
 def _rarity(found: Floats, texts: int) -> Floats:
     """−ln of the share of texts with it; never negative."""
     return np.maximum(np.log((max(texts, LINES_LEAST) + 1) / (found + 0.5)), 0)
+
+
+def _initials(
+    left: Sequence[str], right: Sequence[str], left_at: Ints, right_at: Ints
+) -> NDArray[np.bool_]:
+    """Which pairs are a name and its initials: `AWS`, `AMAZON WEB SERVICES`."""
+    numbers: dict[str, int] = {"": -1}
+
+    def numbered(texts: Iterable[str]) -> Ints:
+        return np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
+
+    whole, short = numbered(left)[left_at], numbered(map(_short, left))[left_at]
+    other, other_short = numbered(right)[right_at], numbered(map(_short, right))[right_at]
+    return ((whole == other_short) & (whole > 0)) | ((short == other) & (short > 0))
+
+
+def _short(name: str) -> str:
+    words = name.split()
+    return "".join(word[0] for word in words) if len(words) > 1 else ""
 
 
 def _once(texts: Sequence[str]) -> tuple[csr_matrix, Ints]:
