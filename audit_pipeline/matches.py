@@ -226,21 +226,20 @@ class _Comparison:
         terms: dict[str, Any],
         at: Any,
     ) -> pa.Table:
-        posterior = np.round(found.posterior[at], 6)
-        sure = posterior >= self._rule.number("posterior_accept")
-        return pa.table(
-            {
-                "audit_on": self._decided_on(pairs, at),
-                "kind": pa.array([self._comparison.kind] * len(at), pa.string()),
-                "left_id": pa.array(self._left["id"][pairs.left[at]], pa.string()),
-                "right_id": pa.array(self._right["id"][pairs.right[at]], pa.string()),
-                "posterior": posterior,
-                **{f"{name}_term": np.round(values[at], 3) for name, values in terms.items()},
-                "terms": pa.array(_told(terms, at), pa.string()),
-                "rivals": pa.array(found.rivals[at], pa.int32()),
-                "confidence": pa.array(np.where(sure, "matched", "low").tolist(), pa.string()),
-            }
-        ).cast(MATCHES)
+        sure = np.round(found.posterior[at], 6) >= self._rule.number("posterior_accept")
+        return (
+            pa.table(
+                {
+                    **self._decided(pairs, found, terms, at),
+                    "left_id": pa.array(self._left["id"][pairs.left[at]], pa.string()),
+                    "right_id": pa.array(self._right["id"][pairs.right[at]], pa.string()),
+                    **{f"{name}_term": np.round(values[at], 3) for name, values in terms.items()},
+                    "confidence": pa.array(np.where(sure, "matched", "low").tolist(), pa.string()),
+                }
+            )
+            .select(MATCHES.names)
+            .cast(MATCHES)
+        )
 
     def _near_table(
         self,
@@ -261,17 +260,27 @@ class _Comparison:
             tables.append(
                 pa.table(
                     {
-                        "audit_on": self._decided_on(pairs, at),
-                        "kind": pa.array([self._comparison.kind] * len(at), pa.string()),
+                        **self._decided(pairs, found, terms, at),
                         "line_id": pa.array(own[at], pa.string()),
                         "other_id": pa.array(other[at], pa.string()),
-                        "posterior": np.round(found.posterior[at], 6),
-                        "terms": pa.array(_told(terms, at), pa.string()),
-                        "rivals": pa.array(found.rivals[at], pa.int32()),
                     }
-                ).cast(NEAR_MISSES)
+                )
+                .select(NEAR_MISSES.names)
+                .cast(NEAR_MISSES)
             )
         return pa.concat_tables(tables)
+
+    def _decided(
+        self, pairs: linkage.Candidates, found: matching.Decisions, terms: dict[str, Any], at: Any
+    ) -> dict[str, Any]:
+        """What a match and a near miss both tell of a pair, by column."""
+        return {
+            "audit_on": self._decided_on(pairs, at),
+            "kind": pa.array([self._comparison.kind] * len(at), pa.string()),
+            "posterior": np.round(found.posterior[at], 6),
+            "terms": pa.array(_told(terms, at), pa.string()),
+            "rivals": pa.array(found.rivals[at], pa.int32()),
+        }
 
     def _decided_on(self, pairs: linkage.Candidates, at: Any) -> pa.Array:
         """The day of the right line plus the window."""

@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit_pipeline.adapters.extracts import Extract, read_extract
+from audit_pipeline.adapters.warehouse import joins_as_written, quoted
 from audit_pipeline.agents.reconciliation import linkage, linkage_sql, matching
 from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
 from audit_pipeline.agents.reconciliation.linkage_sql import Window
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.query import Query
-from audit_pipeline.reconcile_result import ACCEPTED, REVIEW, TERMS, Reconciled, Result, quoted
+from audit_pipeline.reconcile_result import ACCEPTED, REVIEW, TERMS, Reconciled, Result
 
 LINES_AT_ONCE = 300_000
 """Right lines that are matched in one go; the candidates of more fill a gigabyte."""
@@ -112,7 +113,7 @@ class _Run:
             "autoload_known_extensions = false",
         ):
             self._do(f"SET {setting}")
-        self._do(f"SET temp_directory = '{quoted(str(stage / 'spill'))}'")
+        self._do(f"SET temp_directory = {quoted(str(stage / 'spill'))}")
         if saved:
             connection.register("saved", saved[1])
             self._do("CREATE TABLE background AS SELECT * FROM saved")
@@ -137,7 +138,7 @@ class _Run:
         identifier, dated, amount = (
             f'"{extract.columns[name][0]}"' for name in ("id", "date", "amount")
         )
-        source = f"read_parquet('{quoted(str(extract.typed))}')"
+        source = f"read_parquet({quoted(str(extract.typed))})"
         complete = f"{dated} IS NOT NULL AND {amount} IS NOT NULL"
         self._do(
             f"CREATE TABLE {side}_lines AS SELECT"
@@ -156,7 +157,7 @@ class _Run:
             f" SELECT coalesce({identifier}, '') AS id, 'no date or no amount' AS reason"
             f" FROM {source} WHERE NOT ({complete}) UNION ALL SELECT coalesce(row_id, ''),"
             " concat(field, ': ', reason, ' (line ', row_number, ')')"
-            f" FROM read_parquet('{quoted(str(extract.rejected))}')"
+            f" FROM read_parquet({quoted(str(extract.rejected))})"
         )
         self.outcome.lines[side] = self._count(f"{side}_lines")
         self.outcome.rejected[side] = self._count(f"{side}_rejected")
@@ -276,10 +277,8 @@ class _Run:
 
     def _candidates(self, left: str, right: str) -> linkage.Candidates:
         query = linkage_sql.candidate_pairs(left, right, "background", self._window)
-        # The planner cannot guess how few rows a join on hashed keys leaves; as written is faster.
-        self._do("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        found = self._fetch(query)
-        self._do("RESET disabled_optimizers")
+        with joins_as_written(self._connection):
+            found = self._fetch(query)
         return matching.as_candidates(found, self._window)
 
     def _texts(self, table: str) -> linkage.TextsOf:

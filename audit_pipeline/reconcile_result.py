@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.reconciliation import linkage
 from audit_pipeline.model.errors import BadUsage
 
@@ -29,7 +30,7 @@ class Reconciled:
         lines: read and usable, by side; rejected: put aside, by side.
         flipped: the right side prints money with the other sign.
         pairs: status → how many one-to-one pairs; groups: kind → how many groups.
-        grouped: lines in groups, by side; unmatched: lines, by side; unmatched_cents: by side.
+        unmatched: lines, by side; unmatched_cents: by side.
         least_certain: the pairs that a person should look at first, as rows of the output.
     """
 
@@ -86,8 +87,7 @@ class Result:
             + ("id AS left_id, NULL AS right_id" if side == "left" else "NULL, id")
             + f", NULL::DOUBLE AS posterior, NULL::FLOAT AS score, {nothing},"
             " NULL::INTEGER AS rivals, NULL AS group_id, NULL AS reason, n AS place"
-            f" FROM {side}_lines WHERE n NOT IN (SELECT {side}_n FROM matched)"
-            f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
+            f" FROM {_unmatched(side)}"
             for side in ("left", "right")
         )
         rejected = " UNION ALL ".join(
@@ -125,7 +125,7 @@ class Result:
         try:
             self._do(
                 f"COPY (SELECT {columns} FROM result ORDER BY kind, place, left_id, right_id)"
-                f" TO '{quoted(str(arriving))}' ({formats[out.suffix.lower()]})"
+                f" TO {quoted(str(arriving))} ({formats[out.suffix.lower()]})"
             )
             arriving.replace(out)
         except (duckdb.IOException, OSError) as error:
@@ -138,9 +138,7 @@ class Result:
         )
         for side in ("left", "right"):
             ((lines, cents),) = self._do(
-                f"SELECT count(*), coalesce(sum(cents), 0) FROM {side}_lines"
-                f" WHERE n NOT IN (SELECT {side}_n FROM matched)"
-                f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
+                f"SELECT count(*), coalesce(sum(cents), 0) FROM {_unmatched(side)}"
             )
             told.unmatched[side], told.unmatched_cents[side] = int(lines), int(cents)
         told.least_certain = (
@@ -156,6 +154,9 @@ class Result:
         return self._connection.execute(sql).fetchall()
 
 
-def quoted(text: str) -> str:
-    """A text for a place in SQL that takes no parameter, such as COPY's file."""
-    return text.replace("'", "''")
+def _unmatched(side: str) -> str:
+    """The lines of a side that are neither in a pair nor in a group, after an SQL FROM."""
+    return (
+        f"{side}_lines WHERE n NOT IN (SELECT {side}_n FROM matched)"
+        f" AND n NOT IN (SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL)"
+    )

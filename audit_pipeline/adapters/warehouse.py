@@ -21,6 +21,7 @@ from audit_pipeline.model.tables import GOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from audit_pipeline.adapters.fixtures import Snapshot
@@ -59,7 +60,7 @@ class DuckDBWarehouse:
         self._run("CREATE SCHEMA gold")
         self._run("CREATE SCHEMA audit")
         for name in (*(table.name for table in GOLD), "quarantine"):
-            path = _quoted(str(snapshot.folder / f"{name}.parquet"))
+            path = quoted(str(snapshot.folder / f"{name}.parquet"))
             self._run(f'CREATE VIEW gold."{name}" AS SELECT * FROM read_parquet({path})')
 
     def __enter__(self) -> Self:
@@ -135,7 +136,7 @@ class DuckDBWarehouse:
                 raise ValueError(message)
             self._run(
                 f"COPY (SELECT *, audit_on AS day FROM audit.arriving ORDER BY ALL)"
-                f" TO {_quoted(str(arriving))} (FORMAT parquet, PARTITION_BY (day))"
+                f" TO {quoted(str(arriving))} (FORMAT parquet, PARTITION_BY (day))"
             )
             self._swap(home, arriving, from_on, to_on)
         finally:
@@ -170,18 +171,9 @@ class DuckDBWarehouse:
             [found],
         )
 
-    @contextmanager
-    def joins_as_written(self) -> "Iterator[None]":
-        """Within it, joins run in the order in which the SQL has them.
-
-        For queries whose author knows what the planner cannot guess, such as how few rows a join
-        on hashed keys leaves.
-        """
-        self._run("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        try:
-            yield
-        finally:
-            self._run("RESET disabled_optimizers")
+    def joins_as_written(self) -> "AbstractContextManager[None]":
+        """Within it, this warehouse's joins run in the order in which the SQL has them."""
+        return joins_as_written(self._connection)
 
     def query_gold_tables(self, sql: str, parameters: "Sequence[object]" = ()) -> pa.Table:
         """Any read of the gold tables, under the specification's name for it."""
@@ -196,8 +188,23 @@ class DuckDBWarehouse:
         return relation.to_arrow_table()
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """The text as an SQL literal, for the places that take no parameter, such as COPY's file."""
     return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def joins_as_written(connection: duckdb.DuckDBPyConnection) -> "Iterator[None]":
+    """Within it, joins run in the order in which the SQL has them.
+
+    For queries whose author knows what the planner cannot guess, such as how few rows a join on
+    hashed keys leaves.
+    """
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'").fetchall()
+    try:
+        yield
+    finally:
+        connection.execute("RESET disabled_optimizers").fetchall()
 
 
 def days_of(snapshot: "Snapshot") -> tuple[dt.date | None, dt.date | None]:

@@ -19,6 +19,16 @@ _CHARGE = {
     "vendor": "gold.recent_transactions.vendor",
 }
 
+_REPEAT = {
+    **_CHARGE,
+    "other_id": "gold.recent_transactions.txn_id@other_id",
+    "other_on": "gold.recent_transactions.date@other_id",
+    "days_apart": "audit.repeats.days_apart",
+    "same_before": "audit.repeats.same_before",
+    "pair_before": "audit.repeats.pair_before",
+    "repeats_before": "audit.repeats.pair_repeats_before",
+}
+
 DETECTORS: tuple[Detector, ...] = (
     Detector(
         "AN-01",
@@ -62,15 +72,7 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         "AN-05",
         sql_of(HERE, "near_duplicate"),
-        {
-            **_CHARGE,
-            "other_id": "gold.recent_transactions.txn_id@other_id",
-            "other_on": "gold.recent_transactions.date@other_id",
-            "days_apart": "audit.repeats.days_apart",
-            "same_before": "audit.repeats.same_before",
-            "pair_before": "audit.repeats.pair_before",
-            "repeats_before": "audit.repeats.pair_repeats_before",
-        },
+        _REPEAT,
     ),
     Detector(
         "AN-06",
@@ -105,15 +107,7 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         "AN-09",
         sql_of(HERE, "small_duplicate"),
-        {
-            **_CHARGE,
-            "other_id": "gold.recent_transactions.txn_id@other_id",
-            "other_on": "gold.recent_transactions.date@other_id",
-            "days_apart": "audit.repeats.days_apart",
-            "same_before": "audit.repeats.same_before",
-            "pair_before": "audit.repeats.pair_before",
-            "repeats_before": "audit.repeats.pair_repeats_before",
-        },
+        _REPEAT,
     ),
 )
 
