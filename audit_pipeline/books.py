@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from audit_pipeline import left_over, matches
 from audit_pipeline.agents.anomaly_detection import forest
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 ENTITY_SIMILARITY_MIN = 92
 """Of 100; word order aside, two names of a dozen letters may differ in one."""
 ENTITY_PREFIX_LETTERS_MIN = 4
+ARROW_DAY_0 = dt.date(1970, 1, 1).toordinal()
+"""From which Arrow counts days."""
 
 STATEMENT_SCHEMA = pa.schema(
     [
@@ -106,6 +109,9 @@ class Books:
         return Query(sql, {k: v for k, v in known.items() if f"${k}" in sql})  # pyright: ignore[reportArgumentType]
 
     # ── data quality ────────────────────────────────────────────────────────────────────────────
+    def _make_completeness(self) -> None:
+        self._create("completeness", gate.check_completeness(self.from_on, self.to_on))
+
     def _make_vendor_keys(self) -> None:
         self._create("vendor_keys", gate.vendor_keys())
 
@@ -178,30 +184,26 @@ class Books:
         seen = {"to_on": self.to_on}
         payments = self.warehouse.rows(Query(sides.CARD_PAYMENTS, seen))
         lines = self.warehouse.query(Query(sides.STATEMENT_LINES, seen)) if payments else None
-        by_card: dict[str, list[settlement.Line]] = defaultdict(list)
-        if lines is not None:
-            for card, *line in _rows(lines, ("last4", "line_id", "line_on", "cents", "vendor")):
-                by_card[card].append(settlement.Line(*line))
+        by_card = _by_card(lines) if lines is not None else {}
+        first_line_on = {card: of.column("line_on")[0].as_py() for card, of in by_card.items()}
         paid: dict[str, list[settlement.Payment]] = defaultdict(list)
-        first_line_on = {card: min(line.on for line in of) for card, of in by_card.items()}
         for row in payments:
             known = [card for card, first_on in first_line_on.items() if first_on <= row["line_on"]]  # pyright: ignore[reportOperatorIssue]
             card = settlement.card_named_in(str(row["vendor"]), known)
             paid[card].append(
                 settlement.Payment(str(row["line_id"]), row["line_on"], int(str(row["cents"])))  # pyright: ignore[reportArgumentType]
             )
-        every_line = [line for card in by_card.values() for line in card] if "all" in paid else []
-        first_on = min(first_line_on.values(), default=self.to_on)
-        explain_max = self.rules["RC-02"].whole("explain_max")
+        if lines is not None and "all" in paid:
+            by_card["all"] = lines.sort_by([("line_on", "ascending"), ("line_id", "ascending")])
         found = [
             statement
             for card in sorted(paid)
             for statement in settlement.settle(
                 card,
-                by_card[card] if card != "all" else every_line,
+                _statement_lines(by_card.get(card)),
                 paid[card],
-                first_on,
-                explain_max,
+                min(first_line_on.values(), default=self.to_on),
+                self.rules["RC-02"].whole("explain_max"),
             )
         ]
         self._create("statements", _statement_table(found))
@@ -332,6 +334,7 @@ class Books:
 
 
 TABLES: dict[str, tuple[str, ...]] = {
+    "completeness": (),
     "vendor_keys": (),
     "vendor_entities": ("vendor_keys",),
     "quarantined": (),
@@ -367,6 +370,31 @@ def _bindable(rule: "Rule", name: str) -> float | int:
 def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     """The rows as tuples of these columns; without a dictionary for each."""
     return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _statement_lines(lines: pa.Table | None) -> settlement.Lines:
+    if lines is None:
+        return settlement.Lines.of(())
+    days = (lines.column("line_on").cast(pa.int32()).to_numpy() + ARROW_DAY_0).tolist()
+    columns = ("line_id", "line_on", "cents", "vendor")
+    return settlement.Lines(
+        days,
+        lines.column("cents").to_pylist(),
+        lambda start, end: [
+            settlement.Line(*row) for row in _rows(lines.slice(start, max(end - start, 0)), columns)
+        ],
+    )
+
+
+def _by_card(lines: pa.Table) -> dict[str, pa.Table]:
+    """The lines of each card, given in the order of the cards."""
+    cards = lines.column("last4").combine_chunks()
+    runs = pc.run_end_encode(cards)  # pyright: ignore[reportAttributeAccessIssue] — made at import
+    ends = runs.run_ends.to_pylist()
+    return {
+        card: lines.slice(start, end - start)
+        for card, start, end in zip(runs.values.to_pylist(), [0, *ends], ends, strict=False)
+    }
 
 
 def _texts(value: object) -> list[str]:

@@ -1,8 +1,8 @@
-"""One-to-one matches of every comparison, month by month: learn from the months before, decide.
+"""One-to-one matches of every comparison, in their order: learn from the months before, decide.
 
-The SQL runs where gold is; posteriors and assignment come from `agents.reconciliation`. A month's
-background and model are frozen on its first day, so that a day audited alone meets the same ones
-as a year's backfill.
+The SQL runs where gold is; posteriors and assignment come from `agents.reconciliation`. Background
+and model are frozen on the first day of a month (of a quarter, once there is history enough), so
+that a day audited alone meets the same ones as a year's backfill.
 """
 
 import datetime as dt
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from audit_pipeline.model.rule import Rule, Rules
 
 _DAY_0 = dt.date(2000, 1, 1)
+LINES_AT_ONCE = 50_000
+"""Right lines decided in one go; their candidates take some hundred megabytes."""
 _TERM_FIELDS = [(f"{name}_term", pa.float64()) for name in linkage.TERMS]
 MATCHES = pa.schema(
     [
@@ -81,13 +83,23 @@ def match_cross_source(warehouse: "DuckDBWarehouse", rules: "Rules", to_on: dt.d
         for comparison in sides.COMPARISONS
         for part in _Comparison(
             warehouse, rules[comparison.rule_id], comparison, to_on, made
-        ).months()
+        ).periods()
     ]
     return Matched(
         pa.concat_tables([MATCHES.empty_table(), *(part.matches for part in parts)]),
         pa.concat_tables([NEAR_MISSES.empty_table(), *(part.near_misses for part in parts)]),
         pa.concat_tables([MODELS.empty_table(), *(part.models for part in parts)]),
     )
+
+
+def _month_after(on: dt.date) -> dt.date:
+    return (on + dt.timedelta(days=31)).replace(day=1)
+
+
+def _quarter_after(on: dt.date) -> dt.date:
+    while on.month % 3 != 0:
+        on = _month_after(on)
+    return _month_after(on)
 
 
 class _Comparison:
@@ -110,8 +122,8 @@ class _Comparison:
         self._window = Window(days, days, max(above, 1 / (1 - below) - 1))
         self._amounts = {"below": below, "above": above}
 
-    def months(self) -> Iterator[Matched]:
-        """Month after month; none where a side has no line."""
+    def periods(self) -> Iterator[Matched]:
+        """Period after period, each with its model; none where a side has no line."""
         left, right = (self._side(side) for side in ("left", "right"))
         if not (len(left["day"]) and len(right["day"])):
             return
@@ -119,18 +131,48 @@ class _Comparison:
         used = np.zeros(len(left["day"]), np.bool_)
         on = self._day(int(right["day"][0])).replace(day=1)
         while (on - _DAY_0).days <= self._to:
-            following = (on + dt.timedelta(days=31)).replace(day=1)
-            part = self._month(on, following, used)
-            if part is not None:
-                yield part
-            on = following
+            history = self._right_before(on)
+            # Once there is enough to learn from, a quarter is soon enough to learn anew.
+            end = _month_after(on) if history < matching.HISTORY_LINES else _quarter_after(on)
+            model, texts = self._learned((on - _DAY_0).days, history)
+            known = pa.table(
+                {
+                    "audit_on": [on],
+                    "kind": [self._comparison.kind],
+                    "version": [model.version],
+                    "pairs": [round(model.pairs, 2)],
+                    "rate": [round(model.rate, 4)],
+                    "parameters": [json.dumps(model.as_json())],
+                }
+            ).cast(MODELS)
+            while on < end:
+                until = self._at_once(on, end)
+                if self._right_before(on) < self._right_before(until):
+                    yield self._period(on, until, model, texts, used, known)
+                    known = MODELS.empty_table()
+                on = until
 
-    def _month(self, on: dt.date, following: dt.date, used: Any) -> Matched | None:
-        first, end = (on - _DAY_0).days, (following - _DAY_0).days
-        at, until = np.searchsorted(self._right["day"], [first, end])
-        if at == until:
-            return None
-        model, texts = self._learned(first, int(at))
+    def _right_before(self, on: dt.date) -> int:
+        return int(np.searchsorted(self._right["day"], (on - _DAY_0).days))
+
+    def _at_once(self, on: dt.date, end: dt.date) -> dt.date:
+        """Until when lines are decided in one go: whole months, as many as memory allows."""
+        until = _month_after(on)
+        most = self._right_before(on) + LINES_AT_ONCE
+        while until < end and self._right_before(_month_after(until)) <= most:
+            until = _month_after(until)
+        return until
+
+    def _period(
+        self,
+        on: dt.date,
+        until: dt.date,
+        model: linkage.Model,
+        texts: linkage.Texts,
+        used: Any,
+        known_models: pa.Table,
+    ) -> Matched:
+        first, end = (on - _DAY_0).days, (until - _DAY_0).days
         before = self._window.days_before
         self._slice("left", "day", first - before, end + before)
         self._slice("right", "day", first, end)
@@ -149,20 +191,11 @@ class _Comparison:
         return Matched(
             self._match_table(pairs, found, terms, np.flatnonzero(found.matched & known)),
             self._near_table(pairs, found, terms, known),
-            pa.table(
-                {
-                    "audit_on": [on],
-                    "kind": [self._comparison.kind],
-                    "version": [model.version],
-                    "pairs": [round(model.pairs, 2)],
-                    "rate": [round(model.rate, 4)],
-                    "parameters": [json.dumps(model.as_json())],
-                }
-            ).cast(MODELS),
+            known_models,
         )
 
     def _learned(self, first: int, at: int) -> tuple[linkage.Model, linkage.Texts]:
-        """The model of the month that begins on that day, and which texts tell what is rare."""
+        """The model for the days from that one on, and which texts tell what is rare."""
         since = max(0, at - matching.HISTORY_LINES)
         since_day = int(self._right["day"][since]) if at else first
         self._slice("right", "n", since, at)

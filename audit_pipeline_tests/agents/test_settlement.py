@@ -3,24 +3,36 @@
 import datetime as dt
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit_pipeline.agents.reconciliation import settlement
 from audit_pipeline.agents.reconciliation.settlement import (
     Line,
+    Lines,
     Payment,
     Statement,
     card_named_in,
     month_after,
     month_before,
-    settle,
     smallest_explanation,
 )
 from audit_pipeline_tests.books_of import day
+
+
+def settle(
+    card: str,
+    lines: Iterable[Line],
+    payments: Iterable[Payment],
+    first_on: dt.date,
+    explain_max: int,
+) -> list[Statement]:
+    return settlement.settle(card, Lines.of(lines), payments, first_on, explain_max)
+
 
 quickly = settings(max_examples=120, deadline=None, derandomize=True)
 JANUARY = dt.date(2026, 1, 1)

@@ -9,6 +9,12 @@ WITH months AS (
   FROM audit.profiles
   WHERE level = 'company'
 ),
+-- Drawn once for a charge, not again for every month.
+lots AS MATERIALIZED (
+  SELECT transaction_id, occurred_on, CAST('0x' || left(md5(transaction_id), 6) AS INTEGER) AS lot
+  FROM audit.transactions
+  WHERE cents > 0
+),
 rows_wanted AS (
   SELECT transaction_id, CAST(date_trunc('month', audit_on) AS DATE) AS baseline_on,
     false AS training
@@ -16,12 +22,10 @@ rows_wanted AS (
   WHERE audit_on BETWEEN $from_on AND $to_on AND cents > 0
   UNION ALL
   SELECT entry.transaction_id, months.baseline_on, true
-  FROM audit.transactions AS entry
+  FROM lots AS entry
   JOIN months ON entry.occurred_on < months.baseline_on
     AND entry.occurred_on >= months.baseline_on - CAST($baseline_days AS INTEGER)
-  WHERE entry.cents > 0
-    AND CAST('0x' || left(md5(entry.transaction_id), 6) AS INTEGER)
-      < 16777216.0 * $sample_rows / greatest(months.charges_known, 1)
+    AND entry.lot < 16777216.0 * $sample_rows / greatest(months.charges_known, 1)
 ),
 known AS (
   SELECT wanted.training, wanted.baseline_on, entry.transaction_id, entry.audit_on, entry.payer,

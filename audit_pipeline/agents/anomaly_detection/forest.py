@@ -6,6 +6,8 @@ says is a rank among those earlier charges, in bits; it never decides alone.
 """
 
 import datetime as dt
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,14 +31,13 @@ TREES = 100
 SEED = 20080815
 DISTANCE_MAX = 20.0
 """Distances are clipped here: beyond it, one feature would be all the forest sees."""
-BATCH_ROWS = 200_000
 
 
 @dataclass(frozen=True)
 class ForestScores:
     """One row per audited charge: bits of surprise, 0 where there was too little history."""
 
-    transaction_ids: list[str]
+    transaction_ids: "pa.ChunkedArray"
     bits: "NDArray[np.float64]"
     trained_on: dict[dt.date, int]
 
@@ -50,46 +51,50 @@ def run_isolation_forest(features: "pa.Table", training_rows_min: int) -> Forest
         training_rows_min: months with fewer earlier charges get 0 bits.
 
     Returns:
-        Scores in the order of (baseline_on, transaction_id). Bits are −log2 of the share of
-        training charges that score at least as high, so at most log2 of their number + 1.
+        Scores in the order of the audited rows. Bits are −log2 of the share of training charges
+        that score at least as high, so at most log2 of their number + 1.
     """
+    import pyarrow.compute as pc
     from sklearn.ensemble import IsolationForest
 
-    ordered = features.sort_by([("baseline_on", "ascending"), ("transaction_id", "ascending")])
-    baseline = ordered.column("baseline_on").to_numpy(zero_copy_only=False).astype("datetime64[D]")
-    training = ordered.column("training").to_numpy(zero_copy_only=False).astype(bool)
-    ids = np.asarray(ordered.column("transaction_id").to_pylist(), dtype=object)
-    columns = [
-        np.nan_to_num(ordered.column(name).to_numpy(zero_copy_only=False).astype(np.float64))
-        for name in FEATURES
-    ]
-    matrix = np.clip(np.column_stack(columns), -DISTANCE_MAX, DISTANCE_MAX)
-    kept_ids: list[str] = []
-    kept_bits: list[NDArray[np.float64]] = []
+    audited = features.filter(~pc.field("training"))
+    # In one order, whatever that of the features is: a forest draws its samples by position.
+    training = features.filter(pc.field("training")).sort_by(
+        [("baseline_on", "ascending"), ("transaction_id", "ascending")]
+    )
+    rows, row_months = _matrix(audited), _months(audited)
+    known_rows, known_months = _matrix(training), _months(training)
+    bits = np.zeros(len(rows))
     trained_on: dict[dt.date, int] = {}
-    for month in np.unique(baseline):
-        audited = (baseline == month) & ~training
-        known = matrix[(baseline == month) & training]
-        kept_ids += ids[audited].tolist()
-        month_on: dt.date = month.astype(dt.date)
-        if len(known) < training_rows_min:
-            kept_bits.append(np.zeros(int(audited.sum())))
-            trained_on[month_on] = 0
-            continue
-        forest = IsolationForest(n_estimators=TREES, random_state=SEED).fit(known)
-        reference = np.sort(-forest.score_samples(known))
-        kept_bits += [
-            _bits(-forest.score_samples(batch), reference) for batch in _batches(matrix[audited])
-        ]
-        trained_on[month_on] = len(known)
-    bits = np.concatenate(kept_bits) if kept_bits else np.zeros(0)
-    return ForestScores(kept_ids, np.round(bits, 4), trained_on)
+
+    def score(month: np.datetime64) -> None:
+        known, at = known_rows[known_months == month], row_months == month
+        enough = len(known) >= training_rows_min
+        trained_on[month.astype(dt.date)] = len(known) if enough else 0
+        if enough:
+            trained = IsolationForest(n_estimators=TREES, random_state=SEED).fit(known)
+            bits[at] = _bits(-trained.score_samples(rows[at]), -trained.score_samples(known))
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        # Each month writes its own places; what one of them raises is raised here.
+        list(threads.map(score, np.unique(np.concatenate([row_months, known_months]))))
+    return ForestScores(audited.column("transaction_id"), np.round(bits, 4), trained_on)
 
 
-def _batches(matrix: "NDArray[np.float64]") -> "list[NDArray[np.float64]]":
-    return [matrix[at : at + BATCH_ROWS] for at in range(0, len(matrix), BATCH_ROWS)]
+def _months(features: "pa.Table") -> "NDArray[np.datetime64]":
+    return features.column("baseline_on").to_numpy(zero_copy_only=False).astype("datetime64[D]")
 
 
-def _bits(scores: "NDArray[np.float64]", reference: "NDArray[np.float64]") -> "NDArray[np.float64]":
+def _matrix(features: "pa.Table") -> "NDArray[np.float32]":
+    """(rows, FEATURES), as the forest keeps them."""
+    columns = [features.column(name).to_numpy(zero_copy_only=False) for name in FEATURES]
+    found = np.nan_to_num(np.column_stack(columns).astype(np.float64))
+    return np.clip(found, -DISTANCE_MAX, DISTANCE_MAX).astype(np.float32)
+
+
+def _bits(
+    scores: "NDArray[np.float64]", training_scores: "NDArray[np.float64]"
+) -> "NDArray[np.float64]":
+    reference = np.sort(training_scores)
     at_least = len(reference) - np.searchsorted(reference, scores, side="left")
     return -np.log2((at_least + 1) / (len(reference) + 1))

@@ -8,18 +8,22 @@ WITH months AS (
   FROM audit.transactions
   WHERE audit_on BETWEEN $from_on AND $to_on
 ),
-history AS (
-  SELECT months.baseline_on, entry.payer, entry.vendor_id, entry.category,
+entries AS MATERIALIZED (
+  SELECT entry.payer, entry.vendor_id, entry.category, entry.occurred_on,
     isodow(entry.occurred_on) AS weekday, ln(entry.cents / 100) AS log_amount,
     entry.occurred_at = firsts.pair_first_at AS is_pair_first
   FROM audit.transactions AS entry
-  JOIN months ON entry.occurred_on < months.baseline_on
-    AND entry.occurred_on >= months.baseline_on - CAST($baseline_days AS INTEGER)
   JOIN audit.firsts AS firsts
     ON firsts.vendor_id = entry.vendor_id AND firsts.payer = entry.payer
   ANTI JOIN (SELECT transaction_id FROM audit.repeats WHERE bits >= $repeat_bits) AS repeats
     ON repeats.transaction_id = entry.transaction_id
   WHERE entry.cents > 0
+),
+history AS (
+  SELECT months.baseline_on, entries.*
+  FROM entries
+  JOIN months ON entries.occurred_on < months.baseline_on
+    AND entries.occurred_on >= months.baseline_on - CAST($baseline_days AS INTEGER)
 ),
 amounts AS (
   SELECT baseline_on,

@@ -38,10 +38,23 @@ def best_assignment(left: Ints, right: Ints, gain: NDArray[np.float64]) -> Ints:
     return np.sort(np.concatenate(chosen))
 
 
+def distinct(numbers: Ints) -> tuple[Ints, Ints]:
+    """The different numbers in rising order, and which of them each one is.
+
+    For line numbers, which lie close together: counts where `numpy.unique` would sort.
+    """
+    if not len(numbers):
+        return numbers, numbers
+    first = numbers.min()
+    there = np.zeros(numbers.max() - first + 1, np.bool_)
+    there[numbers - first] = True
+    return np.flatnonzero(there) + first, (np.cumsum(there) - 1)[numbers - first]
+
+
 def _components(left: Ints, right: Ints, members: Ints) -> list[Ints]:
     """The pairs, grouped by what hangs together."""
-    _, left_at = np.unique(left, return_inverse=True)
-    _, right_at = np.unique(right, return_inverse=True)
+    _, left_at = distinct(left)
+    _, right_at = distinct(right)
     size = int(left_at.max()) + int(right_at.max()) + 2
     ones = np.ones(len(left_at), np.int8)
     graph = coo_matrix((ones, (left_at, left_at.max() + 1 + right_at)), shape=(size, size))

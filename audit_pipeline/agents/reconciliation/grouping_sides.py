@@ -4,10 +4,12 @@ A text is compared by its trigrams, the rarer the more they say; cut ends and ty
 little harm.
 """
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,8 @@ LINKS_MAX = 100
 """A text that fits more lines of its days than this names nothing."""
 PRODUCTS_MAX = 200_000_000
 """Multiplications spent on comparing texts, about two seconds; the commonest trigrams go first."""
+TEXTS_KEPT, BACKGROUNDS_KEPT = 50_000, 8
+"""The days of an audit ask about the same texts; some megabytes."""
 BLOCK = 512
 """Lines compared at once with those of their days, so that memory stays small."""
 NEARBY = 0.25
@@ -139,15 +143,34 @@ def round_steps(amounts: Ints, cents: Ints) -> Floats:
     return steps
 
 
-def _numbers(line: Line) -> set[str]:
-    return {*NUMBER.findall(line.text), *NUMBER.findall(line.reference)}
+@lru_cache(TEXTS_KEPT)
+def _words(text: str) -> str:
+    return " ".join(WORD.findall(text.upper()))
 
 
-def _grams(text: tuple[str, ...]) -> Iterator[str]:
-    """The trigrams of a text's words, and its numbers."""
-    words = f" {text[0]} "
-    yield from dict.fromkeys(words[i : i + 3] for i in range(len(words) - 2))
-    yield from text[1:]
+@lru_cache(TEXTS_KEPT)
+def _numbers_in(text: str) -> frozenset[str]:
+    return frozenset(NUMBER.findall(text))
+
+
+def _numbers(line: Line) -> frozenset[str]:
+    return _numbers_in(line.text) | _numbers_in(line.reference)
+
+
+@lru_cache(TEXTS_KEPT)
+def _grams(words: str) -> tuple[str, ...]:
+    """The different trigrams of a text's words."""
+    padded = f" {words} "
+    return tuple(dict.fromkeys(padded[i : i + 3] for i in range(len(padded) - 2)))
+
+
+@lru_cache(BACKGROUNDS_KEPT)
+def _found(texts: tuple[str, ...]) -> Counter[str]:
+    """How many of the texts have each trigram."""
+    counts: Counter[str] = Counter()
+    for words, count in Counter(texts).items():
+        counts.update(dict.fromkeys(_grams(words), count))
+    return counts
 
 
 def _trigrams(sides: Sequence[Side]) -> tuple[list[sparse.csr_matrix], Floats]:
@@ -159,20 +182,15 @@ def _trigrams(sides: Sequence[Side]) -> tuple[list[sparse.csr_matrix], Floats]:
     known = set.intersection(*(set[str]().union(*map(_numbers, x.lines)) for x in sides))
     column: dict[str, int] = {}
     cells: list[list[list[int]]] = []
-    rarities: list[dict[str, float]] = []
     for side in sides:
-        texts, every = (
-            [(" ".join(WORD.findall(x.text.upper())), *sorted(_numbers(x) & known)) for x in lines]
-            for lines in (side.lines, side.background)
-        )
+        texts = [(_words(x.text), *sorted(_numbers(x) & known)) for x in side.lines]
         ids = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         side.name = np.array([ids[text] for text in texts], dtype=np.int64)
-        of = [[column.setdefault(gram, len(column)) for gram in _grams(text)] for text in ids]
+        of = [
+            [column.setdefault(x, len(column)) for x in (*_grams(words), *numbers)]
+            for words, *numbers in ids
+        ]
         cells.append([of[name] for name in side.name])
-        counts: Counter[str] = Counter()
-        for text, count in Counter(every).items():
-            counts.update(dict.fromkeys(_grams(text), count))
-        rarities.append({x: float(np.log((len(every) + 1) / n)) for x, n in counts.items()})
     matrices: list[sparse.csr_matrix] = []
     for rows in cells:
         ends = np.cumsum([0, *map(len, rows)])
@@ -180,8 +198,21 @@ def _trigrams(sides: Sequence[Side]) -> tuple[list[sparse.csr_matrix], Floats]:
         shape = len(rows), len(column)
         matrices.append(sparse.csr_matrix((np.ones(len(flat)), flat, ends), shape=shape))
     weight: Floats = np.zeros(len(column))
+    backgrounds = [
+        (
+            len(x.background) + 1,
+            _found(tuple(_words(line.text) for line in x.background)),
+            Counter(number for line in x.background for number in _numbers(line) & known),
+        )
+        for x in sides
+    ]
     for gram, i in column.items():
-        rare = [rarity[gram] for rarity in rarities if gram in rarity]
+        # No trigram is a number: words have no digits.
+        rare = [
+            math.log(lines / count)
+            for lines, grams, numbers in backgrounds
+            if (count := grams.get(gram) or numbers.get(gram))
+        ]
         weight[i] = min(rare, default=0) ** 2 * (1 if len(rare) > 1 else UNSHARED)
     used = np.prod([np.bincount(m.indices, minlength=len(column)) for m in matrices], axis=0)
     cheap = np.argsort(used, kind="stable")

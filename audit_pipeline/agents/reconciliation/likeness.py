@@ -60,10 +60,10 @@ class Likeness:
             left_at: (pairs,) positions in left.
             right_at: (pairs,) positions in right.
         """
-        initials = _initials(left, right, left_at, right_at)
-        lefts, of_left = _once(left)
-        rights, of_right = _once(right)
+        (left, of_left), (right, of_right) = _once(left), _once(right)
         left_at, right_at = of_left[left_at], of_right[right_at]
+        initials = _initials(left, right, left_at, right_at)
+        lefts, rights = _trigrams(left), _trigrams(right)
         shared = np.zeros(len(left_at))
         for start in range(0, len(left_at), BLOCK):
             at = slice(start, start + BLOCK)
@@ -98,16 +98,17 @@ def _short(name: str) -> str:
     return "".join(word[0] for word in words) if len(words) > 1 else ""
 
 
-def _once(texts: Sequence[str]) -> tuple[csr_matrix, Ints]:
-    """The trigrams of each different text, and which of them each text is: names recur."""
+def _once(texts: Sequence[str]) -> tuple[list[str], Ints]:
+    """The different texts, and which of them each text is: names recur."""
     place: dict[str, int] = {}
     at = np.fromiter((place.setdefault(t, len(place)) for t in texts), np.int64, len(texts))
-    return _trigrams(list(place)), at
+    return list(place), at
 
 
 def _found(texts: Sequence[str]) -> Floats:
     """(BUCKETS,): how many texts have each trigram."""
-    grams, at = _once(texts)
+    different, at = _once(texts)
+    grams = _trigrams(different)
     return grams.T @ np.bincount(at, minlength=1).astype(np.float64)
 
 

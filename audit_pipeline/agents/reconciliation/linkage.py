@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from audit_pipeline.agents.reconciliation.assignment import best_assignment
+from audit_pipeline.agents.reconciliation.assignment import best_assignment, distinct
 from audit_pipeline.agents.reconciliation.likeness import EDGES, Likeness
 from audit_pipeline.agents.reconciliation.linkage_model import (
     BOUNDARIES,
@@ -40,6 +40,8 @@ which is then compared by its trigrams."""
 ROUNDS_MAX, ROUNDS_TOLERANCE = 15, 1e-4
 MESSAGES = 10
 """Of belief propagation; damped messages settle within ten on every graph that was tried."""
+NEGLIGIBLE = 1e-9
+"""Odds of a pair that nobody would see, in a posterior of six digits or in a rival's."""
 ORPHANS_MIN = 0.005
 """Share of lines without a partner that is thought possible even when all seem to have one."""
 PSEUDO_COUNT, PSEUDO_COUNT_FEW = 0.5, 1.0
@@ -119,8 +121,8 @@ def with_likeness(pairs: Candidates, chance: Floats, texts: Texts) -> Candidates
     vague = np.flatnonzero((pairs.level == 0) | (pairs.text_rarity < COMMON_BEGINNING))
     if not len(vague):
         return pairs
-    lefts, left_at = np.unique(pairs.left[vague], return_inverse=True)
-    rights, right_at = np.unique(pairs.right[vague], return_inverse=True)
+    lefts, left_at = distinct(pairs.left[vague])
+    rights, right_at = distinct(pairs.right[vague])
     likeness = texts.likeness.levels(
         texts.of_left(lefts), texts.of_right(rights), left_at, right_at
     )
@@ -172,8 +174,8 @@ def link(pairs: Candidates, lines: tuple[float, float], model: Model, *, learn: 
         learn: learn everything anew; otherwise only how many lines have a partner, which a day of
             two hundred lines tells well enough.
     """
-    _, left_at = np.unique(pairs.left, return_inverse=True)
-    _, right_at = np.unique(pairs.right, return_inverse=True)
+    _, left_at = distinct(pairs.left)
+    _, right_at = distinct(pairs.right)
     expected, before = model.rate * min(lines), np.inf
     posterior, prior = np.zeros(len(pairs)), 0.0
     terms = model.terms(pairs)
@@ -210,9 +212,9 @@ def taken(found: Linkage, posterior_low: float) -> Ints:
     pairs, posterior, at = found.pairs, found.posterior, found.chosen
     sure = posterior[at] >= posterior_low
     for line in (pairs.left, pairs.right):
-        _, place = np.unique(line, return_inverse=True)
+        lines, place = distinct(line)
         total = np.bincount(place, posterior)[place]
-        best = np.zeros(total.size)
+        best = np.zeros(len(lines))
         np.maximum.at(best, place, posterior)
         even = posterior >= TOSS_UP * best[place]
         sure |= even[at] & (total[at] >= posterior_low)
@@ -230,6 +232,13 @@ def _prior(expected: float, lines: tuple[float, float]) -> float:
 
 def _compete(odds: Floats, left: Ints, right: Ints) -> Floats:
     """Posterior of each pair, given that a line has at most one partner (Bethe approximation)."""
+    real = np.flatnonzero(odds > NEGLIGIBLE)
+    posterior = np.zeros(len(odds))
+    posterior[real] = _competing(odds[real], left[real], right[real])
+    return posterior
+
+
+def _competing(odds: Floats, left: Ints, right: Ints) -> Floats:
     to_right = np.ones(len(odds))
     to_left = to_right
     for _ in range(MESSAGES):

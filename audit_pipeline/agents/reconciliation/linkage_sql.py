@@ -119,7 +119,9 @@ def common_prefix(one: str, other: str) -> str:
     return f"CASE WHEN {one} = {other} THEN {EQUAL} ELSE {between(0, PREFIX_MAX)} END"
 
 
-def candidate_pairs(left: str, right: str, background: str, window: Window) -> Query:
+def candidate_pairs(
+    left: str, right: str, background: str, window: Window, narrower: str = "true"
+) -> Query:
     """Every pair of lines worth a look, and what chance would make of what they have in common.
 
     Args:
@@ -127,6 +129,7 @@ def candidate_pairs(left: str, right: str, background: str, window: Window) -> Q
         right: name of the right side's.
         background: name of the table that `background` filled.
         window: how far apart two lines may lie.
+        narrower: what else must hold, in SQL of `l.cents` and `r.cents`.
 
     Returns:
         left_n, right_n, lag (right day − left day), level (`common_prefix`), amount_bin (0: equal;
@@ -148,10 +151,10 @@ rights AS (
   FROM {right} CROSS JOIN (VALUES (0), (1)) AS steps(step)
   WHERE cents <> 0
 ),
--- A line is found in its own bucket of amounts and in both beside it.
-near_lefts AS (
-  SELECT n, day, cents, text, side, head, span, size + step AS size
-  FROM lefts CROSS JOIN (VALUES (-1), (0), (1)) AS steps(step)
+-- A line is found from its own bucket of amounts and from both beside it.
+near_rights AS (
+  SELECT n, day, cents, side, head, span, size + step AS size
+  FROM rights CROSS JOIN (VALUES (-1), (0), (1)) AS steps(step)
 ),
 rare AS (
   SELECT text AS word, share FROM {background}
@@ -170,15 +173,15 @@ right_words AS (
 ),
 found AS (
   SELECT l.n AS left_n, r.n AS right_n, 0.0 AS word_rarity
-  FROM near_lefts AS l
-  JOIN rights AS r
+  FROM lefts AS l
+  JOIN near_rights AS r
     ON r.head = l.head AND r.size = l.size AND r.span = l.span AND r.side = l.side
   WHERE l.head <> '' AND r.day BETWEEN l.day - $before AND l.day + $after
-    AND abs(ln(r.cents / l.cents)) <= $tolerance
+    AND abs(ln(r.cents / l.cents)) <= $tolerance AND {narrower}
   UNION ALL
   SELECT l.n, r.n, 0.0
   FROM lefts AS l
-  JOIN rights AS r ON r.cents = l.cents AND r.span = l.span
+  JOIN rights AS r ON r.cents = l.cents AND r.span = l.span AND {narrower}
   WHERE (l.head <> r.head OR l.head = '') AND r.day BETWEEN l.day - $before AND l.day + $after
   UNION ALL
   SELECT l.n, r.n, max(-ln(r.share))
@@ -187,7 +190,7 @@ found AS (
     ON r.word = l.word AND r.span = l.span AND r.side = l.side
   WHERE l.head <> r.head AND l.cents <> r.cents
     AND r.day BETWEEN l.day - $before AND l.day + $after
-    AND abs(ln(r.cents / l.cents)) <= $tolerance
+    AND abs(ln(r.cents / l.cents)) <= $tolerance AND {narrower}
   GROUP BY l.n, r.n
 ),
 compared AS (

@@ -152,7 +152,8 @@ def candidates(left: str, right: str, background: str, window: Window) -> Query:
     Returns:
         As `linkage_sql.candidate_pairs`, and person (below linkage.PERSONS).
     """
-    found = linkage_sql.candidate_pairs(left, right, background, window)
+    allowed = "l.cents - r.cents BETWEEN -$below * abs(r.cents) AND $above * abs(r.cents)"
+    found = linkage_sql.candidate_pairs(left, right, background, window, allowed)
     return Query(
         f"""SELECT pairs.*,
   CASE WHEN l.person = '' OR r.person = '' THEN 0 WHEN l.person = r.person THEN 1 ELSE 2 END
@@ -162,8 +163,7 @@ JOIN {left} AS l ON l.n = pairs.left_n
 JOIN {right} AS r ON r.n = pairs.right_n
 -- A line whose own counterpart is there by the day of the decision needs no other one.
 WHERE coalesce(l.counterpart_on > r.line_on + CAST($before AS INTEGER), true)
-  AND coalesce(r.counterpart_on > r.line_on + CAST($before AS INTEGER), true)
-  AND l.cents - r.cents BETWEEN -$below * abs(r.cents) AND $above * abs(r.cents)""",
+  AND coalesce(r.counterpart_on > r.line_on + CAST($before AS INTEGER), true)""",
         found.parameters,
     )
 

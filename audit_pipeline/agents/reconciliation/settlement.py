@@ -13,12 +13,12 @@ import datetime as dt
 import re
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 FOUR_DIGITS = re.compile(r"(?<!\d)\d{4}(?!\d)")
 
@@ -33,7 +33,7 @@ DRIFT_DAYS = 3
 
 
 class Line(NamedTuple):
-    """One line of a card's statement; a named tuple, because there may be millions."""
+    """One line of a card's statement."""
 
     line_id: str
     on: dt.date
@@ -82,34 +82,56 @@ class Statement:
     rivals: int = 0
 
 
-@dataclass
-class _Card:
-    """A card's lines with running sums, and what is known of its statements."""
+class Lines:
+    """A card's statement lines in their order; few of millions are ever looked at one by one.
 
-    card: str
-    lines: "list[Line]"
-    days: list[dt.date] = field(init=False)
-    sums: list[int] = field(init=False)
+    Args:
+        days: the day of each line, ordinal, in order.
+        cents: its amount, a whole number of any size.
+        read: the lines from one position up to another.
+    """
 
-    def __post_init__(self) -> None:
-        self.lines.sort(key=lambda line: (line.on, line.line_id))
-        self.days = [line.on for line in self.lines]
-        self.sums = [0, *accumulate(line.cents for line in self.lines)]
+    def __init__(
+        self,
+        days: "Sequence[int]",
+        cents: "Iterable[int]",
+        read: "Callable[[int, int], list[Line]]",
+    ) -> None:
+        self._read = read
+        self._first = days[0] if days else 1
+        last = days[-1] if days else self._first
+        totals = [0, *accumulate(cents)]
+        # For each day, and the one before the first: asked for thousands of times.
+        self._counts = [bisect_right(days, day) for day in range(self._first - 1, last + 1)]
+        self._sums = [totals[count] for count in self._counts]
+
+    @classmethod
+    def of(cls, lines: "Iterable[Line]") -> "Lines":
+        """Of lines in any order."""
+        ordered = sorted(lines, key=lambda line: (line.on, line.line_id))
+        days = [line.on.toordinal() for line in ordered]
+        cents = (line.cents for line in ordered)
+        return cls(days, cents, lambda start, end: ordered[start:end])
+
+    def _at(self, day: dt.date) -> int:
+        place = day.toordinal() - self._first + 1
+        return min(max(place, 0), len(self._counts) - 1)
 
     def until(self, day: dt.date) -> int:
         """The sum of all lines up to and including that day."""
-        return self.sums[bisect_right(self.days, day)]
+        return self._sums[self._at(day)]
 
-    def until_count(self, day: dt.date) -> int:
+    def count_until(self, day: dt.date) -> int:
         """How many lines there are up to and including that day."""
-        return bisect_right(self.days, day)
+        return self._counts[self._at(day)]
 
     def vendor_counts(self, to: dt.date) -> "Counter[str]":
         """How often each vendor occurs up to and including that day."""
-        return Counter(line.vendor for line in self.lines[: bisect_right(self.days, to)])
+        return Counter(line.vendor for line in self._read(0, self.count_until(to)))
 
-    def within(self, after: dt.date, to: dt.date) -> "list[Line]":
-        return self.lines[bisect_right(self.days, after) : bisect_right(self.days, to)]
+    def within(self, after: dt.date, to: dt.date) -> list[Line]:
+        """The lines after one day, up to and including the other."""
+        return self._read(self.count_until(after), self.count_until(to))
 
 
 def month_before(day: dt.date) -> dt.date:
@@ -206,7 +228,7 @@ def _sets_of(
 
 
 def _exact_period(
-    card: _Card,
+    lines: Lines,
     payment: Payment,
     close: dt.date | None,
     first_on: dt.date,
@@ -225,11 +247,12 @@ def _exact_period(
             if close is not None
             else [month_before(end), *(end - dt.timedelta(days=n) for n in PERIOD_DAYS)]
         )
-        total = card.until(end)
+        total = lines.until(end)
         for order, start in enumerate(starts):
             if start >= end or start < first_on - dt.timedelta(days=1):
                 continue
-            if total - card.until(start) == payment.cents and card.within(start, end):
+            exact = total - lines.until(start) == payment.cents
+            if exact and lines.count_until(start) < lines.count_until(end):
                 off_habit = abs((end - expected).days) if expected is not None else lag
                 found.append((off_habit * 100 + order, start, end))
     if not found:
@@ -239,7 +262,8 @@ def _exact_period(
 
 
 def _differing(
-    card: _Card,
+    card: str,
+    book: Lines,
     payment: Payment,
     close: dt.date,
     expected: dt.date,
@@ -247,13 +271,13 @@ def _differing(
     known_on: dt.date,
 ) -> Statement:
     """A payment whose period is known by habit, and whose amount is not the sum of its lines."""
-    suspicion = card.vendor_counts(known_on)
+    suspicion = book.vendor_counts(known_on)
     options: list[tuple[tuple[int, int, int], Statement]] = []
     for drift in sorted(range(-DRIFT_DAYS, DRIFT_DAYS + 1), key=abs):
         end = expected + dt.timedelta(days=drift)
         if not close < end <= payment.on:
             continue
-        lines = card.within(close, end)
+        lines = book.within(close, end)
         total = sum(line.cents for line in lines)
         difference = total - payment.cents
         explained, rivals = (
@@ -269,7 +293,7 @@ def _differing(
                     payment.on,
                     payment.payment_id,
                     payment.on,
-                    card.card,
+                    card,
                     payment.cents,
                     status,
                     close + dt.timedelta(days=1),
@@ -284,14 +308,14 @@ def _differing(
         )
     if not options:
         return Statement(
-            payment.on, payment.payment_id, payment.on, card.card, payment.cents, "no_pattern"
+            payment.on, payment.payment_id, payment.on, card, payment.cents, "no_pattern"
         )
     return min(options, key=lambda option: option[0])[1]
 
 
 def settle(
     card: str,
-    lines: "Iterable[Line]",
+    lines: Lines,
     payments: "Iterable[Payment]",
     first_on: dt.date,
     explain_max: int,
@@ -300,7 +324,7 @@ def settle(
 
     Args:
         card: what the payments name it by (its last four digits), or `all` for one bill.
-        lines: its statement lines, any order.
+        lines: its statement lines.
         payments: the bank lines that pay it, any order.
         first_on: the first day of the data; a period that begins earlier cannot be tested.
         explain_max: how many lines may explain a difference.
@@ -309,21 +333,22 @@ def settle(
         One statement per payment; a payment whose period only a later one made known has a second
         one, dated on that later day.
     """
-    book = _Card(card, list(lines))
     statements: list[Statement] = []
     close: dt.date | None = None
     habit: _Habit | None = None
     waiting: list[Payment] = []
     for payment in sorted(payments, key=lambda p: (p.on, p.payment_id)):
-        exact = _exact_period(book, payment, close, first_on, habit)
+        exact = _exact_period(lines, payment, close, first_on, habit)
         if exact is not None:
             start, end = exact
             # A period before which the card has no line may have begun later: no length is shown.
-            begun = close is not None or bool(book.until_count(start))
+            begun = close is not None or bool(lines.count_until(start))
             habit = _Habit.of(start, end) if begun else _Habit(end.day, 0)
-            statements += _late(book, waiting, start, habit, payment.on, first_on, explain_max)
+            statements += _late(
+                card, lines, waiting, start, habit, payment.on, first_on, explain_max
+            )
             waiting = []
-            inside = book.within(start, end)
+            inside = lines.count_until(end) - lines.count_until(start)
             statements.append(
                 Statement(
                     payment.on,
@@ -334,14 +359,14 @@ def settle(
                     "settled",
                     start + dt.timedelta(days=1),
                     end,
-                    len(inside),
+                    inside,
                     payment.cents,
                 )
             )
             close = end
         elif close is not None and habit is not None:
             expected = habit.after(close)
-            statement = _differing(book, payment, close, expected, explain_max, payment.on)
+            statement = _differing(card, lines, payment, close, expected, explain_max, payment.on)
             statements.append(statement)
             close = statement.period_to or (expected if expected <= payment.on else close)
         else:
@@ -355,7 +380,8 @@ def settle(
 
 
 def _late(
-    book: _Card,
+    card: str,
+    lines: Lines,
     waiting: "Sequence[Payment]",
     known_close: dt.date,
     habit: _Habit,
@@ -369,22 +395,22 @@ def _late(
     payment = waiting[-1]
     start = habit.before(known_close)
     if start < first_on - dt.timedelta(days=1):
-        inside = book.within(first_on - dt.timedelta(days=1), known_close)
+        before = first_on - dt.timedelta(days=1)
         return [
             Statement(
                 known_on,
                 payment.payment_id,
                 payment.on,
-                book.card,
+                card,
                 payment.cents,
                 "before_data",
                 None,
                 known_close,
-                len(inside),
-                sum(line.cents for line in inside),
+                lines.count_until(known_close) - lines.count_until(before),
+                lines.until(known_close) - lines.until(before),
             )
         ]
-    judged = _differing(book, payment, start, known_close, explain_max, known_on)
+    judged = _differing(card, lines, payment, start, known_close, explain_max, known_on)
     return [replace(judged, audit_on=known_on)]
 
 
