@@ -6,23 +6,20 @@ derives the same history as a year's backfill does. What a table is made of stan
 """
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from audit_pipeline import left_over, matches
+from audit_pipeline import left_over, matches, settled
 from audit_pipeline.agents.anomaly_detection import forest
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.context_enrichment import search
 from audit_pipeline.agents.data_quality import gate
-from audit_pipeline.agents.reconciliation import running_balance, settlement, sides, vendors
+from audit_pipeline.agents.reconciliation import running_balance, sides, vendors
 from audit_pipeline.model.query import Query, sql_of
 
 if TYPE_CHECKING:
@@ -32,27 +29,6 @@ if TYPE_CHECKING:
 ENTITY_SIMILARITY_MIN = 92
 """Of 100; word order aside, two names of a dozen letters may differ in one."""
 ENTITY_PREFIX_LETTERS_MIN = 4
-ARROW_DAY_0 = dt.date(1970, 1, 1).toordinal()
-"""From which Arrow counts days."""
-
-STATEMENT_SCHEMA = pa.schema(
-    [
-        ("audit_on", pa.date32()),
-        ("payment_id", pa.string()),
-        ("payment_on", pa.date32()),
-        ("card", pa.string()),
-        ("status", pa.string()),
-        ("period_from", pa.date32()),
-        ("period_to", pa.date32()),
-        ("lines", pa.int32()),
-        ("lines_total", pa.decimal128(18, 2)),
-        ("paid", pa.decimal128(18, 2)),
-        ("difference", pa.decimal128(18, 2)),
-        ("explained_by", pa.list_(pa.string())),
-        ("rivals", pa.int32()),
-    ]
-)
-
 BALANCE_BREAK_SCHEMA = pa.schema(
     [
         ("audit_on", pa.date32()),
@@ -181,32 +157,8 @@ class Books:
         self._create("groups", found)
 
     def _make_statements(self) -> None:
-        seen = {"to_on": self.to_on}
-        payments = self.warehouse.rows(Query(sides.CARD_PAYMENTS, seen))
-        lines = self.warehouse.query(Query(sides.STATEMENT_LINES, seen)) if payments else None
-        by_card = _by_card(lines) if lines is not None else {}
-        first_line_on = {card: of.column("line_on")[0].as_py() for card, of in by_card.items()}
-        paid: dict[str, list[settlement.Payment]] = defaultdict(list)
-        for row in payments:
-            known = [card for card, first_on in first_line_on.items() if first_on <= row["line_on"]]  # pyright: ignore[reportOperatorIssue]
-            card = settlement.card_named_in(str(row["vendor"]), known)
-            paid[card].append(
-                settlement.Payment(str(row["line_id"]), row["line_on"], int(str(row["cents"])))  # pyright: ignore[reportArgumentType]
-            )
-        if lines is not None and "all" in paid:
-            by_card["all"] = lines.sort_by([("line_on", "ascending"), ("line_id", "ascending")])
-        found = [
-            statement
-            for card in sorted(paid)
-            for statement in settlement.settle(
-                card,
-                _statement_lines(by_card.get(card)),
-                paid[card],
-                min(first_line_on.values(), default=self.to_on),
-                self.rules["RC-02"].whole("explain_max"),
-            )
-        ]
-        self._create("statements", _statement_table(found))
+        explain_max = self.rules["RC-02"].whole("explain_max")
+        self._create("statements", settled.statements(self.warehouse, self.to_on, explain_max))
 
     def _make_balance_breaks(self) -> None:
         lines = self.warehouse.query(Query(running_balance.LINES, {"to_on": self.to_on}))
@@ -372,50 +324,5 @@ def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     return zip(*(table.column(name).to_pylist() for name in columns), strict=True)
 
 
-def _statement_lines(lines: pa.Table | None) -> settlement.Lines:
-    if lines is None:
-        return settlement.Lines.of(())
-    days = (lines.column("line_on").cast(pa.int32()).to_numpy() + ARROW_DAY_0).tolist()
-    columns = ("line_id", "line_on", "cents", "vendor")
-    return settlement.Lines(
-        days,
-        lines.column("cents").to_pylist(),
-        lambda start, end: [
-            settlement.Line(*row) for row in _rows(lines.slice(start, max(end - start, 0)), columns)
-        ],
-    )
-
-
-def _by_card(lines: pa.Table) -> dict[str, pa.Table]:
-    """The lines of each card, given in the order of the cards."""
-    cards = lines.column("last4").combine_chunks()
-    runs = pc.run_end_encode(cards)  # pyright: ignore[reportAttributeAccessIssue] — made at import
-    ends = runs.run_ends.to_pylist()
-    return {
-        card: lines.slice(start, end - start)
-        for card, start, end in zip(runs.values.to_pylist(), [0, *ends], ends, strict=False)
-    }
-
-
 def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
-
-
-def _statement_table(found: list[settlement.Statement]) -> pa.Table:
-    def dollars(cents: int) -> str:
-        return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}"
-
-    rows = [asdict(statement) for statement in found]
-    columns = {
-        name: pa.array([row[name] for row in rows], STATEMENT_SCHEMA.field(name).type)
-        for name in STATEMENT_SCHEMA.names
-        if name not in {"lines_total", "paid", "difference"}
-    }
-    for name, source in (
-        ("lines_total", "lines_cents"),
-        ("paid", "paid_cents"),
-        ("difference", "difference_cents"),
-    ):
-        amounts = pa.array([dollars(row[source]) for row in rows], pa.string())
-        columns[name] = amounts.cast(pa.decimal128(18, 2))
-    return pa.table({name: columns[name] for name in STATEMENT_SCHEMA.names})

@@ -7,9 +7,11 @@ that a day audited alone meets the same ones as a year's backfill.
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +23,8 @@ from audit_pipeline.model.query import Query
 if TYPE_CHECKING:
     from audit_pipeline.adapters.warehouse import DuckDBWarehouse
     from audit_pipeline.model.rule import Rule, Rules
+
+Item = TypeVar("Item")
 
 _DAY_0 = dt.date(2000, 1, 1)
 LINES_AT_ONCE = 50_000
@@ -78,18 +82,28 @@ def match_cross_source(warehouse: "DuckDBWarehouse", rules: "Rules", to_on: dt.d
         Decisions dated at most `to_on`.
     """
     made: dict[str, tuple[str, dict[str, Any]]] = {}
-    parts = [
-        part
+    periods = (
+        period
         for comparison in sides.COMPARISONS
-        for part in _Comparison(
+        for period in _Comparison(
             warehouse, rules[comparison.rule_id], comparison, to_on, made
         ).periods()
-    ]
+    )
+    parts = [decide() for decide in _ahead(periods)]
     return Matched(
         pa.concat_tables([MATCHES.empty_table(), *(part.matches for part in parts)]),
         pa.concat_tables([NEAR_MISSES.empty_table(), *(part.near_misses for part in parts)]),
         pa.concat_tables([MODELS.empty_table(), *(part.models for part in parts)]),
     )
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same, each made while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 def _month_after(on: dt.date) -> dt.date:
@@ -122,20 +136,23 @@ class _Comparison:
         self._window = Window(days, days, max(above, 1 / (1 - below) - 1))
         self._amounts = {"below": below, "above": above}
 
-    def periods(self) -> Iterator[Matched]:
-        """Period after period, each with its model; none where a side has no line."""
+    def periods(self) -> Iterator[Callable[[], Matched]]:
+        """What is to be decided, period after period; none where a side has no line.
+
+        Models and candidates depend on no decision, so they may be made ahead of them.
+        """
         left, right = (self._side(side) for side in ("left", "right"))
         if not (len(left["day"]) and len(right["day"])):
             return
         self._left, self._right = left, right
-        used = np.zeros(len(left["day"]), np.bool_)
+        self._used = np.zeros(len(left["day"]), np.bool_)
         on = self._day(int(right["day"][0])).replace(day=1)
         while (on - _DAY_0).days <= self._to:
             history = self._right_before(on)
             # Once there is enough to learn from, a quarter is soon enough to learn anew.
             end = _month_after(on) if history < matching.HISTORY_LINES else _quarter_after(on)
             model, texts = self._learned((on - _DAY_0).days, history)
-            known = pa.table(
+            models = pa.table(
                 {
                     "audit_on": [on],
                     "kind": [self._comparison.kind],
@@ -148,8 +165,9 @@ class _Comparison:
             while on < end:
                 until = self._at_once(on, end)
                 if self._right_before(on) < self._right_before(until):
-                    yield self._period(on, until, model, texts, used, known)
-                    known = MODELS.empty_table()
+                    pairs = self._compared(on, until, model, texts)
+                    yield partial(self._period, pairs, model, models)
+                    models = MODELS.empty_table()
                 on = until
 
     def _right_before(self, on: dt.date) -> int:
@@ -163,35 +181,26 @@ class _Comparison:
             until = _month_after(until)
         return until
 
-    def _period(
-        self,
-        on: dt.date,
-        until: dt.date,
-        model: linkage.Model,
-        texts: linkage.Texts,
-        used: Any,
-        known_models: pa.Table,
-    ) -> Matched:
+    def _compared(
+        self, on: dt.date, until: dt.date, model: linkage.Model, texts: linkage.Texts
+    ) -> linkage.Candidates:
         first, end = (on - _DAY_0).days, (until - _DAY_0).days
         before = self._window.days_before
         self._slice("left", "day", first - before, end + before)
         self._slice("right", "day", first, end)
         pairs = self._candidates("left_some", "right_some")
-        pairs = linkage.with_likeness(pairs, model.likeness_chance, texts)
-        found = matching.decide(
-            pairs,
-            model,
-            self._left["day"],
-            self._right["day"],
-            used,
-            self._rule.number("posterior_low"),
-        )
-        known = self._right["day"][pairs.right] + before <= self._to
+        return linkage.with_likeness(pairs, model.likeness_chance, texts)
+
+    def _period(self, pairs: linkage.Candidates, model: linkage.Model, models: pa.Table) -> Matched:
+        low = self._rule.number("posterior_low")
+        days = self._left["day"], self._right["day"]
+        found = matching.decide(pairs, model, *days, self._used, low)
+        known = self._right["day"][pairs.right] + self._window.days_before <= self._to
         terms = {"prior": found.prior, **model.terms(pairs)}
         return Matched(
             self._match_table(pairs, found, terms, np.flatnonzero(found.matched & known)),
             self._near_table(pairs, found, terms, known),
-            known_models,
+            models,
         )
 
     def _learned(self, first: int, at: int) -> tuple[linkage.Model, linkage.Texts]:
