@@ -165,8 +165,7 @@ class _Comparison:
             while on < end:
                 until = self._at_once(on, end)
                 if self._right_before(on) < self._right_before(until):
-                    pairs = self._compared(on, until, model, texts)
-                    yield partial(self._period, pairs, model, models)
+                    yield partial(self._period, self._compared(on, until), model, texts, models)
                     models = MODELS.empty_table()
                 on = until
 
@@ -181,17 +180,21 @@ class _Comparison:
             until = _month_after(until)
         return until
 
-    def _compared(
-        self, on: dt.date, until: dt.date, model: linkage.Model, texts: linkage.Texts
-    ) -> linkage.Candidates:
+    def _compared(self, on: dt.date, until: dt.date) -> linkage.Candidates:
         first, end = (on - _DAY_0).days, (until - _DAY_0).days
         before = self._window.days_before
         self._slice("left", "day", first - before, end + before)
         self._slice("right", "day", first, end)
-        pairs = self._candidates("left_some", "right_some")
-        return linkage.with_likeness(pairs, model.likeness_chance, texts)
+        return self._candidates("left_some", "right_some")
 
-    def _period(self, pairs: linkage.Candidates, model: linkage.Model, models: pa.Table) -> Matched:
+    def _period(
+        self,
+        pairs: linkage.Candidates,
+        model: linkage.Model,
+        texts: linkage.Texts,
+        models: pa.Table,
+    ) -> Matched:
+        pairs = linkage.with_likeness(pairs, model.likeness_chance, texts)
         low = self._rule.number("posterior_low")
         days = self._left["day"], self._right["day"]
         found = matching.decide(pairs, model, *days, self._used, low)
