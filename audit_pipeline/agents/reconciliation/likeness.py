@@ -4,7 +4,7 @@ Tolerates cut-off, reordered and misspelt words. A trigram that one side alone u
 `ACH DEBIT`, its serial numbers) says little; one that is common on either side, too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,19 +83,24 @@ def _initials(
     left: Sequence[str], right: Sequence[str], left_at: Ints, right_at: Ints
 ) -> NDArray[np.bool_]:
     """Which pairs are a name and its initials: `AWS`, `AMAZON WEB SERVICES`."""
-    numbers: dict[str, int] = {"": -1}
+    (length, words), (other_length, other_words) = _sizes(left), _sizes(right)
+    length, words = length[left_at], words[left_at]
+    other_length, other_words = other_length[right_at], other_words[right_at]
+    # Initials are one word, as long as the name has words: few pairs are worth reading.
+    is_short = (words == 1) & (other_words > 1) & (length == other_words)
+    is_long = (other_words == 1) & (words > 1) & (other_length == words)
+    found = np.zeros(len(left_at), np.bool_)
+    for pair in np.flatnonzero(is_short | is_long).tolist():
+        one, other = left[int(left_at[pair])], right[int(right_at[pair])]
+        short, name = (one, other) if is_short[pair] else (other, one)
+        found[pair] = short == "".join(word[0] for word in name.split())
+    return found
 
-    def numbered(texts: Iterable[str]) -> Ints:
-        return np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
 
-    whole, short = numbered(left)[left_at], numbered(map(_short, left))[left_at]
-    other, other_short = numbered(right)[right_at], numbered(map(_short, right))[right_at]
-    return ((whole == other_short) & (whole > 0)) | ((short == other) & (short > 0))
-
-
-def _short(name: str) -> str:
-    words = name.split()
-    return "".join(word[0] for word in words) if len(words) > 1 else ""
+def _sizes(texts: Sequence[str]) -> tuple[Ints, Ints]:
+    """How many letters, and how many words, each text has."""
+    words = np.array([text.count(" ") + 1 for text in texts], np.int64)
+    return np.array([len(text) for text in texts], np.int64), words
 
 
 def _once(texts: Sequence[str]) -> tuple[list[str], Ints]:

@@ -170,7 +170,9 @@ WHERE coalesce(l.counterpart_on > r.line_on + CAST($before AS INTEGER), true)
 
 def as_candidates(found: Mapping[str, NDArray[np.generic]], window: Window) -> Candidates:
     """Rows of `candidates` or `linkage_sql.candidate_pairs`, in the order of (left, right)."""
-    order = np.lexsort((found["right_n"], found["left_n"]))
+    # One number for both; there are some millions of pairs, and no two are alike.
+    left, right = (found[name].astype(np.int64) for name in ("left_n", "right_n"))
+    order = np.argsort((left << 32) + right)
 
     def whole(name: str) -> Ints:
         return found[name][order].astype(np.int64)
@@ -179,8 +181,8 @@ def as_candidates(found: Mapping[str, NDArray[np.generic]], window: Window) -> C
         return found[name][order].astype(np.float64)
 
     return Candidates(
-        left=whole("left_n"),
-        right=whole("right_n"),
+        left=left[order],
+        right=right[order],
         lag=whole("lag") + window.days_before,
         level=whole("level"),
         amount_bin=whole("amount_bin"),
