@@ -164,7 +164,7 @@ def matches(
     with step_of("reconciliation", context, gold, store) as step:
         step.table("resolve_entities", "vendor_entities")
         step.table("match_cross_source", "matches")
-        # A month's parameters are kept with its first day, for whoever re-performs a match.
+        # A model is kept with the first day it holds for, for whoever re-performs a match.
         step.books.warehouse.replace(
             "matching_models",
             step.books.from_on,
@@ -188,9 +188,9 @@ def matches(
                 ),
                 "models": _listed(
                     step,
-                    ("month", "kind", "learned from pairs", "have a partner"),
+                    ("from", "kind", "learned from pairs", "have a partner"),
                     "SELECT audit_on, kind, pairs, rate FROM audit.matching_models"
-                    " WHERE audit_on BETWEEN date_trunc('month', $from_on) AND $to_on"
+                    " WHERE audit_on BETWEEN date_trunc('quarter', $from_on) AND $to_on"
                     " ORDER BY 1, 2",
                 ),
                 "vendor_names": _listed(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from audit_pipeline.agents.reconciliation import linkage, linkage_sql, matching, sides
+from audit_pipeline.agents.reconciliation import linkage, linkage_sql, matching, settlement, sides
 from audit_pipeline.agents.reconciliation.linkage_sql import Window
 from audit_pipeline.model.query import Query
 
@@ -107,7 +107,7 @@ def _ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def _month_after(on: dt.date) -> dt.date:
-    return (on + dt.timedelta(days=31)).replace(day=1)
+    return settlement.month_after(on, 1)
 
 
 def _quarter_after(on: dt.date) -> dt.date:
@@ -151,6 +151,9 @@ class _Comparison:
             history = self._right_before(on)
             # Once there is enough to learn from, a quarter is soon enough to learn anew.
             end = _month_after(on) if history < matching.HISTORY_LINES else _quarter_after(on)
+            if history == self._right_before(end):
+                on = end
+                continue
             model, texts = self._learned((on - _DAY_0).days, history)
             models = pa.table(
                 {

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from audit_pipeline.agents.reconciliation import settlement, sides
+from audit_pipeline.agents.reconciliation.statement_lines import Line, Lines
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
@@ -84,16 +85,16 @@ def _by_card(lines: pa.Table) -> dict[str, pa.Table]:
     }
 
 
-def _lines(lines: pa.Table) -> settlement.Lines:
+def _lines(lines: pa.Table) -> Lines:
     days = (lines.column("line_on").cast(pa.int32()).to_numpy() + ARROW_DAY_0).tolist()
 
-    def read(start: int, end: int) -> list[settlement.Line]:
+    def read(start: int, end: int) -> list[Line]:
         some = lines.slice(start, max(end - start, 0))
         names = ("line_id", "line_on", "cents", "vendor")
         columns = (some.column(name).to_pylist() for name in names)
-        return list(map(settlement.Line, *columns))
+        return list(map(Line, *columns))
 
-    return settlement.Lines(days, lines.column("cents").to_pylist(), read)
+    return Lines(days, lines.column("cents").to_pylist(), read)
 
 
 def _table(found: list[settlement.Statement]) -> pa.Table:

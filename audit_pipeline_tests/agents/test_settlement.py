@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from audit_pipeline.agents.reconciliation import settlement
 from audit_pipeline.agents.reconciliation.settlement import (
-    Line,
-    Lines,
     Payment,
     Statement,
     card_named_in,
@@ -21,6 +19,7 @@ from audit_pipeline.agents.reconciliation.settlement import (
     month_before,
     smallest_explanation,
 )
+from audit_pipeline.agents.reconciliation.statement_lines import Line, Lines
 from audit_pipeline_tests.books_of import day
 
 

@@ -11,14 +11,14 @@ and a year audited at once find the same.
 
 import datetime as dt
 import re
-from bisect import bisect_right
-from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections import Counter
+    from collections.abc import Iterable, Sequence
+
+    from audit_pipeline.agents.reconciliation.statement_lines import Line, Lines
 
 FOUR_DIGITS = re.compile(r"(?<!\d)\d{4}(?!\d)")
 
@@ -30,15 +30,6 @@ LAG_DAYS_MAX = 45
 """A statement is due within this many days of its closing (Regulation Z: at least 21 to pay)."""
 DRIFT_DAYS = 3
 """How far a closing day moves around weekends and short months."""
-
-
-class Line(NamedTuple):
-    """One line of a card's statement."""
-
-    line_id: str
-    on: dt.date
-    cents: int
-    vendor: str
 
 
 @dataclass(frozen=True)
@@ -80,58 +71,6 @@ class Statement:
     difference_cents: int = 0
     explained_by: tuple[str, ...] = ()
     rivals: int = 0
-
-
-class Lines:
-    """A card's statement lines in their order; few of millions are ever looked at one by one.
-
-    Args:
-        days: the day of each line, ordinal, in order.
-        cents: its amount, a whole number of any size.
-        read: the lines from one position up to another.
-    """
-
-    def __init__(
-        self,
-        days: "Sequence[int]",
-        cents: "Iterable[int]",
-        read: "Callable[[int, int], list[Line]]",
-    ) -> None:
-        self._read = read
-        self._first = days[0] if days else 1
-        last = days[-1] if days else self._first
-        totals = [0, *accumulate(cents)]
-        # For each day, and the one before the first: asked for thousands of times.
-        self._counts = [bisect_right(days, day) for day in range(self._first - 1, last + 1)]
-        self._sums = [totals[count] for count in self._counts]
-
-    @classmethod
-    def of(cls, lines: "Iterable[Line]") -> "Lines":
-        """Of lines in any order."""
-        ordered = sorted(lines, key=lambda line: (line.on, line.line_id))
-        days = [line.on.toordinal() for line in ordered]
-        cents = (line.cents for line in ordered)
-        return cls(days, cents, lambda start, end: ordered[start:end])
-
-    def _at(self, day: dt.date) -> int:
-        place = day.toordinal() - self._first + 1
-        return min(max(place, 0), len(self._counts) - 1)
-
-    def until(self, day: dt.date) -> int:
-        """The sum of all lines up to and including that day."""
-        return self._sums[self._at(day)]
-
-    def count_until(self, day: dt.date) -> int:
-        """How many lines there are up to and including that day."""
-        return self._counts[self._at(day)]
-
-    def vendor_counts(self, to: dt.date) -> "Counter[str]":
-        """How often each vendor occurs up to and including that day."""
-        return Counter(line.vendor for line in self._read(0, self.count_until(to)))
-
-    def within(self, after: dt.date, to: dt.date) -> list[Line]:
-        """The lines after one day, up to and including the other."""
-        return self._read(self.count_until(after), self.count_until(to))
 
 
 def month_before(day: dt.date) -> dt.date:
@@ -228,7 +167,7 @@ def _sets_of(
 
 
 def _exact_period(
-    lines: Lines,
+    lines: "Lines",
     payment: Payment,
     close: dt.date | None,
     first_on: dt.date,
@@ -263,7 +202,7 @@ def _exact_period(
 
 def _differing(
     card: str,
-    book: Lines,
+    book: "Lines",
     payment: Payment,
     close: dt.date,
     expected: dt.date,
@@ -315,7 +254,7 @@ def _differing(
 
 def settle(
     card: str,
-    lines: Lines,
+    lines: "Lines",
     payments: "Iterable[Payment]",
     first_on: dt.date,
     explain_max: int,
@@ -381,7 +320,7 @@ def settle(
 
 def _late(
     card: str,
-    lines: Lines,
+    lines: "Lines",
     waiting: "Sequence[Payment]",
     known_close: dt.date,
     habit: _Habit,
