@@ -8,23 +8,21 @@ that a day audited alone meets the same ones as a year's backfill.
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from audit_pipeline.agents.reconciliation import linkage, linkage_sql, matching, settlement, sides
 from audit_pipeline.agents.reconciliation.linkage_sql import Window
+from audit_pipeline.ahead import ahead
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
     from audit_pipeline.adapters.warehouse import DuckDBWarehouse
     from audit_pipeline.model.rule import Rule, Rules
-
-Item = TypeVar("Item")
 
 _DAY_0 = dt.date(2000, 1, 1)
 LINES_AT_ONCE = 50_000
@@ -89,21 +87,12 @@ def match_cross_source(warehouse: "DuckDBWarehouse", rules: "Rules", to_on: dt.d
             warehouse, rules[comparison.rule_id], comparison, to_on, made
         ).periods()
     )
-    parts = [decide() for decide in _ahead(periods)]
+    parts = [decide() for decide in ahead(periods)]
     return Matched(
         pa.concat_tables([MATCHES.empty_table(), *(part.matches for part in parts)]),
         pa.concat_tables([NEAR_MISSES.empty_table(), *(part.near_misses for part in parts)]),
         pa.concat_tables([MODELS.empty_table(), *(part.models for part in parts)]),
     )
-
-
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same, each made while the one before it is worked on."""
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = thread.submit(next, items, None)
-            yield item
 
 
 def _month_after(on: dt.date) -> dt.date:

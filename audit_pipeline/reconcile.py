@@ -1,14 +1,15 @@
 """Reconciles any two extracts: `audit-pipeline reconcile --left FILE --right FILE --out FILE`.
 
 Lines are put in an order of their content first, so that the order of the files decides nothing.
-One-to-one matches come from `linkage`, what is left over is grouped by `grouping`. More than
-LINES_AT_ONCE lines are taken in blocks of days, the left lines without a partner carried over.
+One-to-one matches come from `linkage`, what is left over is grouped by `grouping`. Many lines are
+taken in blocks of days (`blocks`), the left lines without a partner carried over.
 """
 
 import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audit_pipeline.adapters.extracts import Extract, read_extract
-from audit_pipeline.adapters.warehouse import joins_as_written, quoted
-from audit_pipeline.agents.reconciliation import linkage, linkage_sql, matching
+from audit_pipeline.adapters.extracts import read_extract
+from audit_pipeline.adapters.warehouse import quoted
+from audit_pipeline.agents.reconciliation import linkage
 from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
 from audit_pipeline.agents.reconciliation.linkage_sql import Window
+from audit_pipeline.ahead import ahead
+from audit_pipeline.blocks import Block, blocks
 from audit_pipeline.model.errors import BadUsage
-from audit_pipeline.model.query import Query
 from audit_pipeline.reconcile_result import ACCEPTED, REVIEW, TERMS, Reconciled, Result
 
-LINES_AT_ONCE = 300_000
-"""Right lines that are matched in one go; the candidates of more fill a gigabyte."""
-LINES_A_BLOCK = 150_000
 MEMORY_LIMIT = "700MB"
 GROUPED_MAX = 100_000
 """Lines of a side left over that are grouped: three quarters of a minute and 700 MB."""
 BACKGROUND_LINES = 50_000
 TEXT_CHARS = 200
-POPULATION = 10_000
-"""Lines of a side whose texts tell what is rare."""
 FIRST_ON = "DATE '2000-01-01'"
 
 
@@ -122,15 +119,23 @@ class _Run:
     # ── in ──────────────────────────────────────────────────────────────────────────────────────
     def read(self) -> None:
         """`left_lines` and `right_lines`: n, id, day, cents, text, said, reference."""
-        for side, path in (("left", self.wish.left), ("right", self.wish.right)):
-            self._progress(f"reading {path.name}")
-            extract = read_extract(side, path, self.wish.mapping.get(side, {}), self._stage)
-            self._keep(side, extract)
+        files = {"left": self.wish.left, "right": self.wish.right}
+        with ThreadPoolExecutor(len(files)) as threads:
+            for path in files.values():
+                self._progress(f"reading {path.name}")
+            for kept in [threads.submit(self._keep, *file) for file in files.items()]:
+                kept.result()
+        for side in files:
+            self.outcome.lines[side] = self._count(f"{side}_lines")
+            self.outcome.rejected[side] = self._count(f"{side}_rejected")
         self.outcome.flipped = self._opposite_signs()
         if self.outcome.flipped:
             self._do("UPDATE right_lines SET cents = -cents")
 
-    def _keep(self, side: str, extract: Extract) -> None:
+    def _keep(self, side: str, path: Path) -> None:
+        extract = read_extract(side, path, self.wish.mapping.get(side, {}), self._stage)
+        connection = self._connection.cursor()
+
         def joined(field: str) -> str:
             names = ", ".join(f'"{name}"' for name in extract.columns[field])
             return f"concat_ws(' ', {names})" if names else "''"
@@ -140,7 +145,7 @@ class _Run:
         )
         source = f"read_parquet({quoted(str(extract.typed))})"
         complete = f"{dated} IS NOT NULL AND {amount} IS NOT NULL"
-        self._do(
+        connection.execute(
             f"CREATE TABLE {side}_lines AS SELECT"
             " CAST(row_number() OVER (ORDER BY day, cents, text, id, row_number) - 1 AS INTEGER)"
             " AS n, id, day, cents, text, said, reference FROM (SELECT row_number,"
@@ -151,16 +156,14 @@ class _Run:
             f" left({joined('text')}, {TEXT_CHARS}) AS said,"
             f" left({joined('reference')}, {TEXT_CHARS}) AS reference"
             f" FROM {source} WHERE {complete})"
-        )
-        self._do(
+        ).fetchall()
+        connection.execute(
             f"CREATE TABLE {side}_rejected AS"
             f" SELECT coalesce({identifier}, '') AS id, 'no date or no amount' AS reason"
             f" FROM {source} WHERE NOT ({complete}) UNION ALL SELECT coalesce(row_id, ''),"
             " concat(field, ': ', reason, ' (line ', row_number, ')')"
             f" FROM read_parquet({quoted(str(extract.rejected))})"
-        )
-        self.outcome.lines[side] = self._count(f"{side}_lines")
-        self.outcome.rejected[side] = self._count(f"{side}_rejected")
+        ).fetchall()
 
     def _opposite_signs(self) -> bool:
         """Whether the right side's amounts agree with the left's when their sign is turned."""
@@ -189,58 +192,34 @@ class _Run:
         )
         if not (self.outcome.lines["left"] and self.outcome.lines["right"]):
             return
-        if self.outcome.lines["right"] <= LINES_AT_ONCE:
-            self._progress("matching")
-            self._match("left_lines", "right_lines")
-        else:
-            self._match_in_blocks()
+        used = np.zeros(self.outcome.lines["left"], np.bool_)
+        following = blocks(
+            self._connection.cursor(), self._window, background_known=not self._learn
+        )
+        for block in ahead(following):
+            self._progress(f"matching, {block.done} % of the days" if block.done else "matching")
+            self._match(block, used)
         if self.wish.save_model:
             self._save(self.wish.save_model)
         self.outcome.model = self._model
 
-    def _match_in_blocks(self) -> None:
-        before, after = self._window.days_before, self._window.days_after
-        days = self._do("SELECT day, count(*) FROM right_lines GROUP BY day ORDER BY day")
-        self._do("CREATE TABLE taken (n INTEGER)")
-        start, held = days[0][0], 0
-        for at, (day, found) in enumerate(days):
-            held += found
-            if held < LINES_A_BLOCK and at + 1 < len(days):
-                continue
-            self._progress(f"matching, {100 * at // len(days)} % of the days")
-            for side, first, last in (
-                ("left", start - after, day + before),
-                ("right", start, day),
-            ):
-                self._do(f"DROP TABLE IF EXISTS {side}_block")
-                self._do(
-                    f"CREATE TABLE {side}_block AS SELECT"
-                    " CAST(row_number() OVER (ORDER BY n) - 1 AS INTEGER) AS n, n AS line,"
-                    f" day, cents, text FROM {side}_lines WHERE day BETWEEN {first} AND {last}"
-                    + (" AND n NOT IN (SELECT n FROM taken)" if side == "left" else "")
-                )
-            if self._learn:
-                self._do("DROP TABLE IF EXISTS background")
-            self._match("left_block", "right_block")
-            start, held = day + 1, 0
-
-    def _match(self, left: str, right: str) -> None:
-        if not self._exists("background"):
-            self._do(f"CREATE TABLE background AS {linkage_sql.background(right).sql}")
-        pairs = self._candidates(left, right)
-        lines: tuple[float, float] = self._count(left), self._count(right)
-        texts = linkage.Texts(
-            self._population(left), self._population(right), self._texts(left), self._texts(right)
-        )
+    def _match(self, block: Block, used: "np.ndarray[Any, np.dtype[np.bool_]]") -> None:
+        """Decide a block; `used` are the left lines that have a partner, added to."""
+        pairs, lines = block.pairs, (float(len(block.left)), float(len(block.right)))
         learn = self._learn and self._model.pairs == 0
         if learn:
-            self._model = replace(self._model, likeness_chance=texts.alike_by_chance())
-        pairs = linkage.with_likeness(pairs, self._model.likeness_chance, texts)
-        if not learn:
-            lines = self._within_reach(left, right), lines[1]
+            self._model = replace(self._model, likeness_chance=block.texts.alike_by_chance())
+        else:
+            pairs = pairs.take(~used[pairs.left])
+            first = block.left.first
+            days = block.left.days[~used[first : first + len(block.left)]]
+            reach = linkage.within_reach(days, block.right.days, block.day_shares, self._model)
+            lines = reach, lines[1]
+        pairs = linkage.with_likeness(pairs, self._model.likeness_chance, block.texts)
         found = linkage.link(pairs, lines, self._model, learn=learn)
         self._model = found.model
         chosen = linkage.taken(found, REVIEW)
+        used[pairs.left[chosen]] = True
         table = {
             "left_n": pairs.left[chosen].astype(np.int32),
             "right_n": pairs.right[chosen].astype(np.int32),
@@ -251,52 +230,8 @@ class _Run:
             "rivals": found.rivals[chosen],
         }
         self._connection.register("arriving", pa.table(table))
-        if left == "left_lines":
-            self._do("INSERT INTO matched BY NAME SELECT * FROM arriving")
-        else:
-            self._do(
-                "INSERT INTO matched BY NAME SELECT arriving.* REPLACE (l.line AS left_n,"
-                f" r.line AS right_n) FROM arriving JOIN {left} AS l ON l.n = left_n"
-                f" JOIN {right} AS r ON r.n = right_n"
-            )
-            self._do(f"INSERT INTO taken SELECT l.line FROM arriving JOIN {left} l ON n = left_n")
+        self._do("INSERT INTO matched BY NAME SELECT * FROM arriving")
         self._connection.unregister("arriving")
-
-    def _within_reach(self, left: str, right: str) -> float:
-        shares = self._do(
-            "SELECT day, coalesce(share, 1.0 / (SELECT nullif(count(*), 0) FROM background"
-            f" WHERE kind = 'day'), 1 / {linkage_sql.MONTH_DAYS})"
-            f" FROM (SELECT DISTINCT day FROM {right}) AS days"
-            " LEFT JOIN background ON kind = 'day' AND number = day"
-        )
-        left_days, right_days = (
-            np.array([day for (day,) in self._do(f"SELECT day FROM {table}")], np.int64)
-            for table in (left, right)
-        )
-        return linkage.within_reach(left_days, right_days, dict(shares), self._model)
-
-    def _candidates(self, left: str, right: str) -> linkage.Candidates:
-        query = linkage_sql.candidate_pairs(left, right, "background", self._window)
-        with joins_as_written(self._connection):
-            found = self._fetch(query)
-        return matching.as_candidates(found, self._window)
-
-    def _texts(self, table: str) -> linkage.TextsOf:
-        def texts(numbers: np.ndarray[Any, np.dtype[np.int64]]) -> list[str]:
-            self._connection.register("wanted", pa.table({"n": numbers}))
-            found = self._connection.sql(
-                f"SELECT text FROM wanted JOIN {table} USING (n) ORDER BY n"
-            ).to_arrow_table()
-            self._connection.unregister("wanted")
-            return found.column("text").to_pylist()
-
-        return texts
-
-    def _population(self, table: str) -> list[str]:
-        """Texts evenly over all days; enough to tell what is rare."""
-        step = max(1, self._count(table) // POPULATION)
-        rows = self._do(f"SELECT text FROM {table} WHERE n % {step} = 0 ORDER BY n")
-        return [text for (text,) in rows]
 
     # ── group ───────────────────────────────────────────────────────────────────────────────────
     def group(self) -> None:
@@ -394,16 +329,8 @@ class _Run:
     def _do(self, sql: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql).fetchall()
 
-    def _fetch(self, query: Query) -> dict[str, Any]:
-        relation = self._connection.sql(query.sql, params=dict(query.parameters))
-        return relation.fetchnumpy()
-
     def _count(self, table: str) -> int:
         return int(self._do(f"SELECT count(*) FROM {table}")[0][0])
-
-    def _exists(self, table: str) -> bool:
-        found = self._do(f"SELECT 1 FROM duckdb_tables() WHERE table_name = '{table}'")
-        return bool(found)
 
 
 def _rows(

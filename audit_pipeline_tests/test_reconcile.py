@@ -267,8 +267,8 @@ def test_many_lines_are_taken_in_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     """Blocks of days find what one go finds, but for a few at their edges."""
     left, right = extracts(600, 4, tmp_path / "in")
     reconcile(Wish(left, right, tmp_path / "one.csv", one_to_one=True), lambda _: None)
-    monkeypatch.setattr("audit_pipeline.reconcile.LINES_AT_ONCE", 100)
-    monkeypatch.setattr("audit_pipeline.reconcile.LINES_A_BLOCK", 150)
+    monkeypatch.setattr("audit_pipeline.blocks.LINES_AT_ONCE", 100)
+    monkeypatch.setattr("audit_pipeline.blocks.LINES_A_BLOCK", 150)
     reconcile(Wish(left, right, tmp_path / "blocks.csv", one_to_one=True), lambda _: None)
     one, blocks = (matched(result(tmp_path / f"{name}.csv")) for name in ("one", "blocks"))
     assert len(one & blocks) >= 0.95 * len(one)

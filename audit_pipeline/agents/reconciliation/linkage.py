@@ -38,8 +38,9 @@ COMMON_BEGINNING = 3.0
 """Nats: a beginning that one line in twenty has (`ACH DEBIT`) says less than the rest of the text,
 which is then compared by its trigrams."""
 ROUNDS_MAX, ROUNDS_TOLERANCE = 15, 1e-4
-MESSAGES = 10
-"""Of belief propagation; damped messages settle within ten on every graph that was tried."""
+MESSAGES, MESSAGES_AGAIN = 10, 3
+"""Of belief propagation; damped messages settle within ten on every graph that was tried. A round
+that begins with those of the round before needs few: only the prior and the model have moved."""
 NEGLIGIBLE = 1e-9
 """Odds of a pair that nobody would see, in a posterior of six digits or in a rival's."""
 ORPHANS_MIN = 0.005
@@ -178,11 +179,13 @@ def link(pairs: Candidates, lines: tuple[float, float], model: Model, *, learn: 
     _, right_at = distinct(pairs.right)
     expected, before = model.rate * min(lines), np.inf
     posterior, prior = np.zeros(len(pairs)), 0.0
+    messages: Floats | None = None
     terms = model.terms(pairs)
     score = sum(terms.values(), np.zeros(len(pairs)))
     for _ in range(ROUNDS_MAX if len(pairs) else 0):
         prior = _prior(expected, lines)
-        posterior = _compete(np.exp(np.clip(score + prior, -60, 60)), left_at, right_at)
+        odds = np.exp(np.clip(score + prior, -60, 60))
+        posterior, messages = _compete(odds, left_at, right_at, messages)
         expected = max(float(posterior.sum()), 1e-9)
         if not learn:
             # A few lines say little about how many have a partner; history says the rest.
@@ -230,25 +233,32 @@ def _prior(expected: float, lines: tuple[float, float]) -> float:
     return float(np.log(expected / free))
 
 
-def _compete(odds: Floats, left: Ints, right: Ints) -> Floats:
-    """Posterior of each pair, given that a line has at most one partner (Bethe approximation)."""
+def _compete(
+    odds: Floats, left: Ints, right: Ints, before: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Posterior of each pair, given that a line has at most one partner (Bethe approximation).
+
+    Args:
+        odds: of each pair, rivals aside.
+        before: (pairs,) the messages that a round before came to.
+
+    Returns:
+        The posteriors, and the messages to begin the next round with.
+    """
     real = np.flatnonzero(odds > NEGLIGIBLE)
-    posterior = np.zeros(len(odds))
-    posterior[real] = _competing(odds[real], left[real], right[real])
-    return posterior
-
-
-def _competing(odds: Floats, left: Ints, right: Ints) -> Floats:
-    to_right = np.ones(len(odds))
+    messages = np.ones(len(odds)) if before is None else before
+    odds, left, right, to_right = odds[real], left[real], right[real], messages[real]
     to_left = to_right
-    for _ in range(MESSAGES):
+    for _ in range(MESSAGES if before is None else MESSAGES_AGAIN):
         weighed = odds * to_right
         to_left = 1 / (1 + np.maximum(np.bincount(right, weighed)[right] - weighed, 0))
         weighed = odds * to_left
         renewed = 1 / (1 + np.maximum(np.bincount(left, weighed)[left] - weighed, 0))
         to_right = np.sqrt(to_right * renewed)
     weighed = odds * to_right * to_left
-    return weighed / (1 + weighed)
+    posterior, settled = np.zeros(len(messages)), np.ones(len(messages))
+    posterior[real], settled[real] = weighed / (1 + weighed), to_right
+    return posterior, settled
 
 
 def _smoothed(counts: NDArray[np.float64] | Ints, pseudo_count: float) -> Floats:
