@@ -237,15 +237,17 @@ class _Run:
     def group(self) -> None:
         """`grouped`: one row for each line of a batch, an offset or a near amount."""
         self._progress("grouping what is left over")
-        self._hold_near_amounts()
+        self._hold_unsure()
         left, right = (self._left_over(side) for side in ("left", "right"))
+        if max(len(left), len(right)) > GROUPED_MAX:
+            self._give_back()
+            left, right = (self._left_over(side) for side in ("left", "right"))
         if max(len(left), len(right)) > GROUPED_MAX:
             self.outcome.notes.append(
                 f"More than {GROUPED_MAX:,} lines of a side were left over: batches and offsets "
                 "were not looked for. Reconcile shorter periods, or see whether the files belong "
                 "together."
             )
-            self._give_back()
             return
         found = group(
             [line for _, line in left],
@@ -268,35 +270,42 @@ class _Run:
             self._do("SELECT kind, count(DISTINCT group_id) FROM grouped GROUP BY kind")
         )
 
-    def _hold_near_amounts(self) -> None:
-        """Take back the pairs whose amounts differ and that a batch might explain to the cent.
+    def _hold_unsure(self) -> None:
+        """Take back the pairs that a batch, right to the cent, may explain better.
 
-        All of them where most payments are recorded with one amount, so that another one is the
-        exception; otherwise those that are not accepted.
+        Those that are not accepted: a batch is an accident once in twenty at most, as an accepted
+        pair is. And where most payments are recorded with one amount, so that another one is the
+        exception, every pair whose amounts differ.
         """
         model = self.outcome.model
         exact = model is not None and model.amount[0] > 0.5  # noqa: PLR2004  # most
-        unsure = "true" if exact else f"posterior < {ACCEPTED}"
+        differs = "l.cents <> r.cents" if exact else "false"
         self._do(
-            "CREATE TABLE held AS SELECT matched.* FROM matched"
+            "CREATE TABLE held AS SELECT matched.*, l.cents <> r.cents AS is_near FROM matched"
             " JOIN left_lines AS l ON l.n = left_n JOIN right_lines AS r ON r.n = right_n"
-            f" WHERE l.cents <> r.cents AND {unsure}"
+            f" WHERE posterior < {ACCEPTED} OR {differs}"
         )
         self._do("DELETE FROM matched WHERE left_n IN (SELECT left_n FROM held)")
 
     def _give_back(self) -> None:
-        """The held pairs, but those one of whose lines a batch or an offset has explained."""
-        grouped = "SELECT {side}_n FROM grouped WHERE {side}_n IS NOT NULL"
-        explained = " OR ".join(
-            f"{side}_n IN ({grouped.format(side=side)} AND kind <> 'tolerant')"
-            for side in ("left", "right")
-        )
-        self._do(f"DELETE FROM held WHERE {explained}")
-        self._do(
-            "DELETE FROM grouped WHERE kind = 'tolerant' AND (left_n IN"
-            " (SELECT left_n FROM held) OR right_n IN (SELECT right_n FROM held))"
-        )
-        self._do("INSERT INTO matched SELECT * FROM held")
+        """The held pairs, but those one of whose lines a batch has explained.
+
+        An offset explains a pair whose amounts differ, and yields to one whose amounts do not.
+        """
+        for kind, firm in (("batch", "NOT is_near"), ("offset", "true")):
+            held, grouped = (
+                " OR ".join(
+                    f"{n} IN (SELECT {n} FROM {table} WHERE {which} AND {n} IS NOT NULL)"
+                    for n in ("left_n", "right_n")
+                )
+                for table, which in (("held", firm), ("grouped", f"kind = '{kind}'"))
+            )
+            self._do(f"DELETE FROM held WHERE {grouped}")
+            self._do(
+                f"DELETE FROM grouped WHERE group_id IN (SELECT group_id FROM grouped WHERE {held})"
+            )
+        self._do("INSERT INTO matched SELECT * EXCLUDE (is_near) FROM held")
+        self._do("DELETE FROM held")
 
     def _sample(self, side: str) -> list[Line]:
         """Lines of all days, from which is learned what is rare."""

@@ -105,7 +105,7 @@ def test_6_the_finding(books: Books):
     query = anomaly_rules.findings(RULES, THE_DAY, THE_DAY)["AN-05"]
     (found,) = books.warehouse.rows(query)
     assert (found["transaction_id"], found["audit_on"]) == (SECOND, THE_DAY)
-    assert found["threshold"] == Decimal(4)
+    assert found["threshold"] == Decimal(5)
     assert found["score"] == RULES["AN-05"].points
     evidence = found["evidence"]
     assert isinstance(evidence, list)

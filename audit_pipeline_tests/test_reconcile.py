@@ -143,6 +143,20 @@ def test_a_batch_and_an_offset(command: Command, tmp_path: Path):
     assert not [r for r in result(out) if r["kind"] in ("batch", "offset", "tolerant")]
 
 
+def test_a_batch_takes_a_line_from_an_unsure_pair(tmp_path: Path):
+    """A round amount meets another payment of its amount; the cents of the batch know better."""
+    left, right = extracts(1_000, 110, tmp_path / "in")
+    true = make(1_000, 110).batches["B000752"]
+    for one_to_one in (True, False):
+        wish = Wish(left, right, tmp_path / "out.csv", one_to_one=one_to_one)
+        reconcile(wish, lambda _: None)
+        rows = result(tmp_path / "out.csv")
+        taken = {(r["left_id"], r["right_id"]) for r in rows if r["left_id"] in true}
+        others = {right_id for _, right_id in taken} - {"B000752", ""}
+        assert bool(others) == one_to_one
+    assert {left_id for left_id, _ in taken} == true
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_pipeline.agents.reconciliation.grouping import Group, Limits, Line, group
+from audit_pipeline.agents.reconciliation.grouping_sides import false_shares
 from audit_pipeline_tests.bank_ledger import BankLedger, Row, make
 
 quickly = settings(max_examples=80, deadline=None, derandomize=True)
@@ -141,6 +142,35 @@ def test_a_batch_lies_in_the_window(bank_day: int, *, is_paid: bool) -> None:
     left = [line("a", 100, 1210.17, "Nimbus Labs"), line("b", 100, 87.03, "Nimbus Labs")]
     right = [line("x", bank_day, 1297.2, "NIMBUS LABS")]
     assert bool(grouped(left, right)) == is_paid
+
+
+def test_a_name_both_cut_and_mistyped_is_asked_for_its_amount() -> None:
+    """`LATNERN EQ` shares too little with one of its lines to name it, but fits to the cent."""
+    texts = ("Lantern Equipment Inc inv 6611", "AP Lantern Equipment", "Lanter Equipment Inc")
+    left = [
+        line(text, 98 + i, dollars, text)
+        for i, (text, dollars) in enumerate(zip(texts, (1210.17, 87.03, 640.55), strict=True))
+    ]
+    (one,) = grouped(left, [line("x", 104, 1937.75, "LATNERN EQ")])
+    assert (one.kind, one.left) == ("batch", (0, 1, 2))
+
+
+def test_a_kind_of_entry_is_told_by_a_word_of_its_day() -> None:
+    """Twenty lines of a day are too many to try any set of; the wages among them are not."""
+    others = [line(f"o{i}", 100, 211.13 + 37.77 * i, VENDORS[i % 5]) for i in range(16)]
+    wages = [
+        line(f"w{i}", 100, 1210.17 + 371.31 * i, f"Payroll {name}")
+        for i, name in enumerate(("Ana Brown", "Ben Diaz", "Olga Ito", "Hugo Khan"))
+    ]
+    paid = sum(wage.cents for wage in wages[:3]) / 100
+    found = grouped([*others, *wages], [line("x", 102, paid, "GUSTO DIRECT DEP")])
+    assert [one.left for one in found if one.kind == "batch"] == [(16, 17, 18)]
+
+
+def test_a_claim_is_judged_with_those_that_were_taken_before() -> None:
+    """One accident in ten places is one in ten of a first claim, and one in fifty of a fifth."""
+    assert false_shares([0.01], 10) == pytest.approx([0.1])
+    assert false_shares([0.01], 10, found=4) == pytest.approx([0.02])
 
 
 def test_signs_are_not_mixed() -> None:

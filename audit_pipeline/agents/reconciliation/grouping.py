@@ -18,6 +18,7 @@ from rapidfuzz import fuzz
 
 from audit_pipeline.agents.reconciliation.grouping_batches import batches
 from audit_pipeline.agents.reconciliation.grouping_sides import (
+    ALIKE,
     LINKS_MAX,
     NEARBY,
     USUAL,
@@ -83,12 +84,15 @@ def group(
         return groups
     links = linked_pairs(ledger, bank, days_before, days_after)
     swapped = Links(links.right, links.left, links.likeness)
+    paid: list[Group] = []
+    split: list[Group] = []
     for _ in range(ROUNDS_MAX):
-        paid = batches(ledger, bank, links, (days_before, days_after), limits)
-        split = batches(bank, ledger, swapped, (days_after, days_before), limits)
-        groups += [*paid, *(replace(one, left=one.right, right=one.left) for one in split)]
-        if not paid and not split:
+        found = len(paid), len(split)
+        paid += batches(ledger, bank, links, (days_before, days_after), limits, len(paid))
+        split += batches(bank, ledger, swapped, (days_after, days_before), limits, len(split))
+        if (len(paid), len(split)) == found:
             break
+    groups += [*paid, *(replace(one, left=one.right, right=one.left) for one in split)]
     return groups + _tolerant(ledger, bank, links, 1 + days_before + days_after, limits)
 
 
@@ -165,7 +169,7 @@ def _tolerant(
     left: Side, right: Side, links: Links, window_days: int, limits: Limits
 ) -> list[Group]:
     """Pairs of like names whose amounts differ by a fee, a rate or a digit."""
-    free = left.free[links.left] & right.free[links.right]
+    free = left.free[links.left] & right.free[links.right] & (links.likeness >= ALIKE)
     one, other, likeness = links.left[free], links.right[free], links.likeness[free]
     cents, paid = left.cents[one], right.cents[other]
     difference, larger = np.abs(cents - paid), np.maximum(cents, paid)

@@ -1,13 +1,14 @@
 """Batches: lines of one side that sum to one line of the other, hardly by accident."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit_pipeline.agents.reconciliation.grouping_sides import (
+    ALIKE,
     NEARBY,
     Group,
     Limits,
@@ -15,6 +16,7 @@ from audit_pipeline.agents.reconciliation.grouping_sides import (
     Side,
     false_shares,
     round_steps,
+    words_of,
 )
 
 Ints = NDArray[np.int64]
@@ -55,15 +57,44 @@ def _in_like_names(parts: Side, targets: Side, links: Links, parts_max: int) -> 
     keep = parts.free[part] & targets.free[target] & (parts.cents[part] < targets.cents[target])
     part, target, likeness = part[keep], target[keep], likeness[keep]
     order = np.lexsort((part, np.abs(parts.day[part] - targets.day[target]), -likeness, target))
-    part, target = part[order], target[order]
+    part, target, likeness = part[order], target[order], likeness[order]
     enough = np.bincount(target, parts.cents[part], len(targets.cents)) >= targets.cents
     for row in np.flatnonzero(enough & targets.free).tolist():
-        pool = part[slice(*np.searchsorted(target, (row, row + 1)))]
-        days = parts.day[pool]
-        daily = [pool[days == day][:POOL_MAX] for day in np.unique(days)]
-        for pools, why in ((daily, " and of one day"), ([pool[:POOL_MAX]], "")):
-            for rows, near in _fitting(parts, pools, int(targets.cents[row]), parts_max):
-                yield _Hit(row, rows, near, f"with names like its own{why}")
+        span = slice(*np.searchsorted(target, (row, row + 1)))
+        pool, wanted = part[span], int(targets.cents[row])
+        named = pool[likeness[span] >= ALIKE]
+        days = parts.day[named]
+        daily = [named[days == day][:POOL_MAX] for day in np.unique(days)]
+        for rows, near in _fitting(parts, daily, wanted, parts_max):
+            yield _Hit(row, rows, near, "with names like its own and of one day")
+        for rows, near in _ranked(parts, pool[:POOL_MAX], len(named), wanted, parts_max):
+            yield _Hit(row, rows, near, "with names like its own")
+
+
+def _ranked(
+    parts: Side, pool: Ints, named: int, wanted: int, parts_max: int
+) -> Iterator[tuple[Ints, int]]:
+    """Sets within a pool that sum to what is wanted, and how many others are near.
+
+    The likest lines come first, and a set competes with those that reach no further down: so a
+    line that is hardly alike may belong, but has to prove it against the sets it makes possible.
+    The first `named` are alike, and all of them are a set, of which there is but one.
+    """
+    if parts.cents[pool].sum() < wanted:
+        return
+    sums = _sums(parts.cents[pool])
+    sizes = SIZES[: len(sums)]
+    every = (1 << min(named, len(pool))) - 1
+    tried = (sizes > 1) & (sizes <= parts_max)
+    near = np.flatnonzero(tried & (np.abs(sums - wanted) <= NEARBY * wanted))
+    tried[every] = named > 1
+    hits = np.flatnonzero(tried & (sums == wanted))
+    for hit in hits.tolist() if len(hits) <= HITS_MAX else ():
+        rivals = (near < 1 << hit.bit_length()) & (sizes[near] <= sizes[hit]) & (near != hit)
+        yield (
+            pool[(hit >> np.arange(len(pool)) & 1).astype(bool)],
+            0 if hit == every else int(np.count_nonzero(rivals)),
+        )
 
 
 def _fitting(
@@ -86,18 +117,23 @@ def _fitting(
                 yield pool[(hit >> np.arange(len(pool)) & 1).astype(bool)], near - 1
 
 
+def _families(parts: Side, keys: Iterable[tuple[int, Hashable]]) -> list[Ints]:
+    """Free lines of one sign that share a key, given as (line, key); each family once."""
+    members: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for row, key in keys:
+        if parts.free[row]:
+            members[key, int(parts.inflow[row])].append(row)
+    different = dict.fromkeys(tuple(rows) for rows in members.values() if len(rows) > 1)
+    return [np.array(rows) for rows in different]
+
+
 def _in_families(
-    parts: Side, targets: Side, key: Ints, window: tuple[int, int], parts_max: int
+    parts: Side, targets: Side, families: list[Ints], window: tuple[int, int], parts_max: int
 ) -> Iterator[tuple[int, Ints, int]]:
-    """Sets among lines that share a key (negative: none): (target, parts, others that come near).
+    """Sets among lines of one family: (target, parts, others that come near).
 
     All sums are made once and looked up for each target; of a large family, only the whole.
     """
-    key = np.where(key < 0, -1, key * 2 + parts.inflow)
-    rows = np.flatnonzero(parts.free & (key >= 0))
-    rows = rows[np.argsort(key[rows], kind="stable")]
-    bounds = np.flatnonzero(np.diff(key[rows])) + 1
-    families = [family for family in np.split(rows, bounds) if len(family) > 1]
     tables: list[tuple[Ints, Ints]] = []
     for family in families:
         if len(family) > POOL_MAX:
@@ -119,14 +155,22 @@ def _in_families(
         np.array([column[family[at]] for family in families])[owner]
         for column, at in ((parts.day, 0), (parts.day, -1), (parts.inflow, 0))
     )
+
+    def payable(target: int, share: float) -> Ints:
+        """The sums that differ by up to this share, in the target's window and of its sign."""
+        wanted, day = targets.cents[target], targets.day[target]
+        low = np.searchsorted(sums, wanted * (1 - share))
+        at = np.arange(low, np.searchsorted(sums, wanted * (1 + share), side="right"))
+        at = at[(first[at] >= day - window[1]) & (last[at] <= day + window[0])]
+        return at[inflow[at] == targets.inflow[target]]
+
     exact = np.searchsorted(sums, targets.cents) < np.searchsorted(sums, targets.cents, "right")
     for target in np.flatnonzero(exact & targets.free).tolist():
-        wanted, day = targets.cents[target], targets.day[target]
-        near = np.arange(*np.searchsorted(sums, (wanted * (1 - NEARBY), wanted * (1 + NEARBY))))
-        near = near[(first[near] >= day - window[1]) & (last[near] <= day + window[0])]
-        near = near[inflow[near] == targets.inflow[target]]
-        hits = near[sums[near] == wanted]
-        for hit in hits.tolist() if len(hits) <= HITS_MAX else ():
+        hits = payable(target, 0)
+        if not 0 < len(hits) <= HITS_MAX:
+            continue
+        near = payable(target, NEARBY)
+        for hit in hits.tolist():
             family, chosen = families[owner[hit]], sets[hit]
             if chosen:
                 family = family[(chosen >> np.arange(len(family)) & 1).astype(bool)]
@@ -139,17 +183,23 @@ def _hits(
 ) -> Iterator[_Hit]:
     """Sets of free parts that sum to a target, in each kind of neighbourhood."""
     yield from _in_like_names(parts, targets, links, parts_max)
-    references = {line.reference: i for i, line in enumerate(parts.lines)}
-    reference = np.array([references[x.reference] if x.reference else -1 for x in parts.lines])
-    day = parts.day - parts.day.min()
-    text_day = day * (1 + parts.name.max()) + parts.name
-    for key, why in ((text_day, "text and day"), (reference, "reference"), (day, "day")):
-        for target, rows, near in _in_families(parts, targets, key, window, parts_max):
+    days, names = parts.day.tolist(), parts.name.tolist()
+    keys: dict[str, Iterable[tuple[int, Hashable]]] = {
+        "text and day": enumerate(zip(days, names, strict=True)),
+        "reference": ((i, x.reference) for i, x in enumerate(parts.lines) if x.reference),
+        "day and word": (
+            (i, (days[i], word)) for i, x in enumerate(parts.lines) for word in words_of(x.text)
+        ),
+        "day": enumerate(days),
+    }
+    for why, shared in keys.items():
+        families = _families(parts, shared)
+        for target, rows, near in _in_families(parts, targets, families, window, parts_max):
             yield _Hit(target, rows, near, f"of one {why}")
 
 
 def batches(
-    parts: Side, targets: Side, links: Links, window: tuple[int, int], limits: Limits
+    parts: Side, targets: Side, links: Links, window: tuple[int, int], limits: Limits, found: int
 ) -> list[Group]:
     """Targets (right) that free lines of the other side (left) add up to exactly."""
     steps = round_steps(np.concatenate((parts.amounts, targets.amounts)), targets.cents)
@@ -165,7 +215,8 @@ def batches(
         chosen = accidents, int(np.ptp(parts.day[rows])), tuple(sorted(rows.tolist())), why
         sets[target][content] = min(chosen, sets[target].get(content, chosen))
     ranked = sorted((min(rivals.values()), target) for target, rivals in sets.items())
-    shares = false_shares([accidents for (accidents, *_), _ in ranked], int(targets.free.sum()))
+    tried = found + int(targets.free.sum())
+    shares = false_shares([accidents for (accidents, *_), _ in ranked], tried, found)
     groups: list[Group] = []
     for ((accidents, days, rows, why), target), share in zip(ranked, shares, strict=True):
         if share > limits.false_share_max:

@@ -24,6 +24,9 @@ NUMBER = re.compile(r"(?<!\d)0*([1-9]\d{2,})(?!\d)")
 """A cheque or document number; shorter ones are dates and quantities."""
 ALIKE = 0.5
 """For texts of two sides: more of the shorter one's information is shared than not."""
+FAINT = 0.25
+"""Half of it, when a name is both cut and mistyped: enough to be asked whether the amount fits. A
+batch is found as well from 0.1 as from 0.35."""
 UNSHARED = 0.15
 """Weight of letters the other side never writes: a channel or a place more often than a name. The
 value is an earlier trial's on a published task; twice as much changes little."""
@@ -128,9 +131,15 @@ class Links(NamedTuple):
     likeness: Floats
 
 
-def false_shares(accidents: Sequence[float], tried: int) -> list[float]:
-    """For ascending expected accidents: the share of accidents if all up to here are taken."""
-    shares = np.array(accidents) * tried / np.arange(1, len(accidents) + 1)
+def false_shares(accidents: Sequence[float], tried: int, found: int = 0) -> list[float]:
+    """For ascending expected accidents: the share of accidents if all up to here are taken.
+
+    Args:
+        accidents: expected in the place of each.
+        tried: places that were looked at.
+        found: how many were taken before these.
+    """
+    shares = np.array(accidents) * tried / np.arange(found + 1, found + len(accidents) + 1)
     return np.minimum.accumulate(np.minimum(shares, 1)[::-1])[::-1].tolist()
 
 
@@ -146,6 +155,12 @@ def round_steps(amounts: Ints, cents: Ints) -> Floats:
 @lru_cache(TEXTS_KEPT)
 def _words(text: str) -> str:
     return " ".join(WORD.findall(text.upper()))
+
+
+@lru_cache(TEXTS_KEPT)
+def words_of(text: str) -> tuple[str, ...]:
+    """The different words of a text, in capitals."""
+    return tuple(dict.fromkeys(WORD.findall(text.upper())))
 
 
 @lru_cache(TEXTS_KEPT)
@@ -237,9 +252,23 @@ def links(left: Side, right: Side, before: int, after: int) -> Links:
         rows, columns = block.col.astype(np.int64) + first, block.row.astype(np.int64) + start
         likeness = block.data / np.minimum(whole[0][rows], whole[1][columns]).clip(1e-9)
         lag = right.day[columns] - left.day[rows]
-        keep = (likeness >= ALIKE) & (lag >= -before) & (lag <= after)
+        keep = (likeness >= FAINT) & (lag >= -before) & (lag <= after)
         keep &= left.free[rows] & right.free[columns] & (left.inflow[rows] == right.inflow[columns])
-        found.append((rows[keep], columns[keep], likeness[keep].round(6)))
+        rows, columns, likeness = rows[keep], columns[keep], likeness[keep].round(6)
+        # A faint one serves only the batch that the larger line might be.
+        whole_line = np.where(left.cents[rows] < right.cents[columns], columns, -1 - rows)
+        keep = (likeness >= ALIKE) | (_rank(whole_line, -likeness) < LINKS_MAX)
+        found.append((rows[keep], columns[keep], likeness[keep]))
     rows, columns, likeness = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    keep = (np.bincount(rows)[rows] <= LINKS_MAX) & (np.bincount(columns)[columns] <= LINKS_MAX)
+    crowd = np.maximum(*(np.bincount(x, likeness >= ALIKE)[x] for x in (rows, columns)))
+    keep = crowd <= LINKS_MAX
     return Links(rows[keep], columns[keep], likeness[keep])
+
+
+def _rank(of: Ints, by: Floats) -> Ints:
+    """Each one's place among those of the same number, from 0, the least first."""
+    order = np.lexsort((by, of))
+    first = np.flatnonzero(np.diff(of[order], prepend=of[order][:1] - 1))
+    rank: Ints = np.empty(len(of), dtype=np.int64)
+    rank[order] = np.arange(len(of)) - np.repeat(first, np.diff(first, append=len(of)))
+    return rank
