@@ -1,4 +1,4 @@
-"""The command line: audit, flags, reperform, reconcile, rules, schema.
+"""The command line: audit, flags, reperform, reconcile, score, rules, schema.
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
 input; 3 the audit failed. An expected error is one message that names the remedy, never a
@@ -164,6 +164,44 @@ def _parser() -> argparse.ArgumentParser:
     )
     reconcile.set_defaults(run=_reconcile)
 
+    score = commands.add_parser(
+        "score",
+        help="score the charges of any extract from 0 to 100, with reasons",
+        description="Scores the charges of a file (.csv, .parquet, .json, .jsonl) by how "
+        "surprising they are, and says why. Needs no labels and no rules.",
+        epilog="OUT has one line a charge: id, score (above 70: about one in a thousand), bits, "
+        "rules (patterns it shows; a habit of the vendor is named as one), reasons, and the bits "
+        "of every signal, which add up. example: audit-pipeline score charges.csv --out "
+        "scored.csv --map entity=card_number --map time=posted_at --limit 1000",
+    )
+    score.add_argument("file", type=Path, metavar="FILE")
+    score.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=".csv, .parquet, .json or .jsonl"
+    )
+    score.add_argument(
+        "--map",
+        dest="mapping",
+        action="append",
+        default=[],
+        type=_mapped_field,
+        metavar="FIELD=COLUMN[,COLUMN]",
+        help="which column is the id, entity (a card, a person), vendor, category, amount or "
+        "time, where the name does not say; may be given again",
+    )
+    score.add_argument(
+        "--limit",
+        type=_money,
+        metavar="AMOUNT",
+        help="up to which nobody has to approve a charge (default 2500)",
+    )
+    score.add_argument(
+        "--signals", type=Path, metavar="FILE", help="write every signal's bits, uncalibrated"
+    )
+    score.add_argument(
+        "--json", dest="json_file", metavar="FILE", help="write a summary; - for stdout"
+    )
+    score.set_defaults(run=_score)
+
     rules = commands.add_parser(
         "rules", help="list the rules and their thresholds, or check a rules file"
     )
@@ -223,6 +261,27 @@ def _mapped(text: str) -> tuple[str, str, tuple[str, ...]]:
     return side, field, names
 
 
+def _mapped_field(text: str) -> tuple[str, tuple[str, ...]]:
+    field, _, columns = text.partition("=")
+    names = tuple(name.strip() for name in columns.split(",") if name.strip())
+    fields = ("id", "entity", "vendor", "category", "amount", "time")
+    if field not in fields or not names:
+        message = f"{text!r} is not like entity=card_number; fields: {', '.join(fields)}"
+        raise argparse.ArgumentTypeError(message)
+    return field, names
+
+
+def _money(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < 1e12:  # noqa: PLR2004  # infinity is no limit
+        message = f"{text!r} is not an amount above 0, such as 2500"
+        raise argparse.ArgumentTypeError(message)
+    return amount
+
+
 def _settings(options: argparse.Namespace) -> "Settings":
     """Settings from the environment, where the command line's own are put first.
 
@@ -275,6 +334,29 @@ def _reconcile(options: argparse.Namespace) -> int:
     if options.json_file:
         _write_json(options.json_file, outcome.as_json())
     report.show_reconciliation(console, outcome, options.out, time.monotonic() - began)
+    return DONE
+
+
+# ── score ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _score(options: argparse.Namespace) -> int:
+    from audit_pipeline import report
+    from audit_pipeline.runs import Progress
+    from audit_pipeline.score import FORMATS, LIMIT, Wish, score
+
+    for path in (options.out, options.signals):
+        if path is not None and path.suffix.lower() not in FORMATS:
+            raise BadUsage(f"{path}: the name must end in {', '.join(FORMATS)}")
+    began = time.monotonic()
+    console = _console(options.json_file)
+    limit = LIMIT if options.limit is None else options.limit
+    wish = Wish(options.file, options.out, dict(options.mapping), limit, options.signals)
+    with Progress(console) as progress:
+        outcome = score(wish, progress.say)
+    if options.json_file:
+        _write_json(options.json_file, outcome.as_json())
+    report.show_scores(console, outcome, options.out, time.monotonic() - began)
     return DONE
 
 

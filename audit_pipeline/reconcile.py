@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audit_pipeline.adapters.extracts import read_extract
+from audit_pipeline.adapters.extracts import PAYMENTS, read_extract
 from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.reconciliation import linkage
 from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
@@ -133,7 +133,8 @@ class _Run:
             self._do("UPDATE right_lines SET cents = -cents")
 
     def _keep(self, side: str, path: Path) -> None:
-        extract = read_extract(side, path, self.wish.mapping.get(side, {}), self._stage)
+        mapping = self.wish.mapping.get(side, {})
+        extract = read_extract(PAYMENTS, side, path, mapping, self._stage, f"{side}.")
         connection = self._connection.cursor()
 
         def joined(field: str) -> str:

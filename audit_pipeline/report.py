@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from audit_pipeline.adapters.store.rows import FlagRow, PartitionRow
     from audit_pipeline.reconcile_result import Reconciled
     from audit_pipeline.runs import Run
+    from audit_pipeline.score import Scored
 
 FLAGS_SHOWN = 10
 STYLES = {"CRITICAL": "bold red", "WARNING": "yellow", "INFO": "blue"}
@@ -426,6 +427,20 @@ def show_reconciliation(console: Console, outcome: "Reconciled", out: Path, seco
             Text(plain(f"{row['left_id']} and {row['right_id']}: {row['posterior']:.2f}"))
         )
         console.print(waterfall({t: row[f"{t}_term"] for t in TERMS if f"{t}_term" in row}))
+    console.print(f"Written to {plain(out)} in {seconds:.1f} s.")
+
+
+def show_scores(console: Console, outcome: "Scored", out: Path, seconds: float) -> None:
+    """How many charges score high, which patterns there are, and the charges to look at first."""
+    console.print(f"{outcome.rows:,} charges scored, {outcome.rejected:,} set aside.")
+    above = ", ".join(f"{found:,} above {score}" for score, found in outcome.above.items())
+    console.print(f"Scores: {above}.")
+    patterns = [f"{n:,} {name.replace('_', ' ')}" for name, n in outcome.patterns.items() if n]
+    console.print(f"Patterns, habits left out: {', '.join(patterns) or 'none'}.")
+    for row in outcome.top:
+        console.print(Text(plain(f"{row['score']:5.1f}  {row['id']}")))
+        for reason in filter(None, row["reasons"].split("; ")):
+            console.print(Text(plain(f"       {reason}")))
     console.print(f"Written to {plain(out)} in {seconds:.1f} s.")
 
 

@@ -18,22 +18,62 @@ from audit_pipeline.adapters.fixtures.rows import FileBroken, Rows
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.tables import Column, Kind, Table
 
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "unique_id", "txn_id", "transaction_id", "line_id", "entry_id", "receipt_id"),
-    "date": (
-        *("date", "transaction_date", "posted_date", "posting_date", "posted_on", "posted"),
-        *("booking_date", "value_date", "entry_date"),
-    ),
-    "amount": ("amount", "value", "total"),
-    "text": (
-        *("description", "text", "memo", "narrative", "vendor", "payee", "details", "name"),
-        *("counterparty", "merchant"),
-    ),
-    "reference": ("reference", "ref", "check_number", "invoice", "document"),
-}
-"""What a line has, and the column names that are taken for it, in this order, without a mapping."""
+_IDS = ("id", "unique_id", "txn_id", "transaction_id", "line_id", "entry_id", "receipt_id")
+_DATES = (
+    *("date", "transaction_date", "posted_date", "posting_date", "posted_on", "posted"),
+    *("booking_date", "value_date", "entry_date"),
+)
+_AMOUNTS = ("amount", "value", "total")
 
-OPTIONAL = ("text", "reference")
+
+@dataclass(frozen=True)
+class Layout:
+    """What the lines of an extract have.
+
+    Attributes:
+        fields: field → the column names that are taken for it, in this order, without a mapping.
+        kinds: field → what its values are; text where it does not say.
+        optional: the fields that need not be there.
+    """
+
+    fields: Mapping[str, tuple[str, ...]]
+    kinds: Mapping[str, Kind]
+    optional: tuple[str, ...] = ()
+
+
+PAYMENTS = Layout(
+    {
+        "id": _IDS,
+        "date": _DATES,
+        "amount": _AMOUNTS,
+        "text": (
+            *("description", "text", "memo", "narrative", "vendor", "payee", "details", "name"),
+            *("counterparty", "merchant"),
+        ),
+        "reference": ("reference", "ref", "check_number", "invoice", "document"),
+    },
+    {"date": Kind.INSTANT, "amount": Kind.MONEY},
+    ("text", "reference"),
+)
+"""Two records of payments that are reconciled."""
+CHARGES = Layout(
+    {
+        "id": _IDS,
+        "entity": (
+            *("entity", "card", "card_number", "cardholder", "account", "account_number"),
+            *("employee", "payer", "user"),
+        ),
+        "vendor": (
+            *("vendor", "merchant", "payee", "supplier", "counterparty", "description", "name"),
+        ),
+        "category": ("category", "cat", "mcc", "merchant_category", "gl_account", "type"),
+        "amount": (*_AMOUNTS, "amt"),
+        "time": ("time", "timestamp", "ts", "occurred_at", "made_at", "datetime", *_DATES),
+    },
+    {"time": Kind.INSTANT, "amount": Kind.MONEY},
+    ("category",),
+)
+"""Charges that are scored; an entity is whoever has habits: a card, an employee, an account."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +93,22 @@ class Extract:
 
 
 def read_extract(
-    side: str, path: Path, mapping: Mapping[str, Sequence[str]], stage: Path
+    layout: Layout,
+    side: str,
+    path: Path,
+    mapping: Mapping[str, Sequence[str]],
+    stage: Path,
+    asked_as: str = "",
 ) -> Extract:
     """The lines of a `.csv`, `.parquet`, `.json` or `.jsonl` file.
 
     Args:
-        side: `left` or `right`; names the staged files and speaks in errors.
+        layout: what a line has.
+        side: names the staged files.
         path: the file.
         mapping: field → the columns it is in; what is missing is found by the usual names.
         stage: a folder for what is staged.
+        asked_as: what stands before a field's name in `--map`, in errors.
 
     Raises:
         BadUsage: the file cannot be read as a whole, or a needed column is not in it.
@@ -73,16 +120,17 @@ def read_extract(
     if source.problem is not None:
         raise BadUsage(f"{path}: {source.problem}")
     names = _names(source)
-    columns = _columns(side, path, names, mapping)
-    kinds = {"id": Kind.TEXT, "date": Kind.INSTANT, "amount": Kind.MONEY}
+    columns = _columns(layout, asked_as, path, names, mapping)
     declared: dict[str, Column] = {}
     for field, wanted in columns.items():
         for name in wanted:
-            kind = kinds.get(field, Kind.TEXT)
-            declared.setdefault(name, Column(name, kind, field, required=field not in OPTIONAL))
-    table = Table(side, "", columns["id"][0], columns["date"][0], tuple(declared.values()))
+            kind = layout.kinds.get(field, Kind.TEXT)
+            required = field not in layout.optional
+            declared.setdefault(name, Column(name, kind, field, required=required))
+    dated = next(field for field, kind in layout.kinds.items() if kind is Kind.INSTANT)
+    table = Table(side, "", columns["id"][0], columns[dated][0], tuple(declared.values()))
     with connect(stage) as connection:
-        # Dates and lengths are looked at by the reconciliation itself.
+        # Dates and lengths are looked at by whoever reads the lines.
         intake = take_in(table, source, stage, connection, _silent, lambda _table, _rows: ())
     if intake.read.problem is not None:
         raise BadUsage(f"{path}: {intake.read.problem}")
@@ -109,24 +157,28 @@ def _names(source: Source) -> list[str]:
 
 
 def _columns(
-    side: str, path: Path, names: Sequence[str], mapping: Mapping[str, Sequence[str]]
+    layout: Layout,
+    asked_as: str,
+    path: Path,
+    names: Sequence[str],
+    mapping: Mapping[str, Sequence[str]],
 ) -> dict[str, tuple[str, ...]]:
     by_lower = {name.lower().strip(): name for name in reversed(names)}
     columns: dict[str, tuple[str, ...]] = {}
     shown = ", ".join(printable(name) for name in names[:20]) or "none"
-    for field, usual in FIELDS.items():
+    for field, usual in layout.fields.items():
         asked = tuple(mapping.get(field, ()))
         unknown = [name for name in asked if name not in names]
         if unknown:
             raise BadUsage(
                 f"{path} has no column {printable(unknown[0])!r}; it has {shown}; "
-                f"say --map {side}.{field}=COLUMN"
+                f"say --map {asked_as}{field}=COLUMN"
             )
         found = asked or tuple(by_lower[name] for name in usual if name in by_lower)[:1]
-        if not found and field not in OPTIONAL:
+        if not found and field not in layout.optional:
             raise BadUsage(
                 f"{path}: which column is the {field}? It has {shown}; "
-                f"say --map {side}.{field}=COLUMN"
+                f"say --map {asked_as}{field}=COLUMN"
             )
         columns[field] = found
     for name in {name for found in columns.values() for name in found}:

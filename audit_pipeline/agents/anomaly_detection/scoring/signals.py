@@ -1,0 +1,213 @@
+"""How surprising each aspect of a charge is, in bits, in SQL.
+
+A bit is one halving: a signal of n bits is seen in one of 2^n charges by chance. Every signal
+compares a charge with the others that its baseline knows, never with itself, and leans on a wider
+level where a narrow one has little history.
+"""
+
+from audit_pipeline.agents.anomaly_detection.scoring.hits import PATTERNS
+from audit_pipeline.agents.anomaly_detection.scoring.profiles import SHRINK
+
+SIGMA = 1.4826
+"""Of a normal distribution, in median deviations."""
+BELOW_WEIGHT = 0.6
+"""Of an amount that is unusually small: rarer among frauds and errors than one that is large."""
+ASPECTS = {
+    "amount": ("amount_category", "amount_vendor", "amount_entity", "amount_pair"),
+    "size": ("tail_company", "tail_category", "tail_vendor", "tail_entity"),
+    "category": ("category_entity", "category_vendor"),
+    "vendor": ("pair_new", "vendor_rare", "vendor_new"),
+    "hour": ("hour_category", "hour_entity"),
+    "weekday": ("weekday_entity", "weekday_vendor"),
+    "pace": ("velocity", "spent", "new_vendors"),
+    "pattern": PATTERNS,
+}
+"""What a charge can be unusual in, and the signals that look at it."""
+SIGNALS = tuple(name for names in ASPECTS.values() for name in names)
+
+
+def bursts(frame: str) -> str:
+    """Each charge of `audit.timeline` with what its entity did within a day of it.
+
+    Args:
+        frame: of the window of a day (`hits.Sight`).
+    """
+    return f"""SELECT id, CAST(count(*) OVER near AS DOUBLE) AS charges,
+  ln(greatest(sum(abs(cents)) OVER near, 1) / 100.0) AS log_spent,
+  CAST(sum(novel) OVER near AS DOUBLE) AS novel
+FROM audit.timeline
+WINDOW near AS (PARTITION BY entity ORDER BY made_at {frame})"""
+
+
+def _student(distance: str) -> str:
+    """Bits of a Student t with four degrees of freedom: amounts have long tails."""
+    return f"2.5 * log2(1 + power({distance}, 2) / 4)"
+
+
+def _either(distance: str) -> str:
+    return f"CASE WHEN {distance} < 0 THEN {BELOW_WEIGHT} ELSE 1 END * {_student(distance)}"
+
+
+def _above(distance: str) -> str:
+    return _student(f"greatest({distance}, 0)")
+
+
+def _share(own: str, of: str, wider: str, shrink: float) -> str:
+    """Bits of a share, leaning on that of a wider level."""
+    return f"-log2(({own} + {shrink} * ({wider})) / ({of} + {shrink}))"
+
+
+_PAIR = SHRINK / 2
+_CLOCK = SHRINK * 2
+
+
+def _distance(level: str, usual: str, spread: str, shrink: float) -> str:
+    """Sigmas between a charge and a level, which leans on what is usual one level up."""
+    weight = f"({level}_charges + {shrink})"
+    return (
+        f"(log_amount - ({level}_charges * {level}_middle + {shrink} * ({usual})) / {weight})\n"
+        f"      / ({SIGMA} * sqrt(({level}_charges * power({level}_spread, 2)\n"
+        f"        + {shrink} * power({spread}, 2)) / {weight}))"
+    )
+
+
+_VENDOR_USUAL = (
+    f"(vendor_charges * vendor_middle + {SHRINK} * category_middle) / (vendor_charges + {SHRINK})"
+)
+_SPENT = f"(entity_charges + {SHRINK})"
+
+
+def known(which: str = "") -> str:
+    """SQL of scored charges with what every level says of them.
+
+    Args:
+        which: more joins or conditions, on `charge`.
+    """
+    return f"""SELECT charge.id, charge.log_amount, charge.novel,
+  company.timed, company.days AS company_days,
+  date_diff('day', charge.vendor_first_on, charge.day) AS vendor_age,
+  date_diff('day', company.first_on, charge.day) AS company_age,
+  greatest(company.charges - charge.own, 1) AS company_charges,
+  category.charges - charge.own AS category_charges, category.middle AS category_middle,
+  category.spread AS category_spread,
+  vendor.charges - charge.own AS vendor_charges, vendor.middle AS vendor_middle,
+  vendor.spread AS vendor_spread,
+  entity.charges - charge.own AS entity_charges,
+  category.middle + entity.middle AS entity_middle, entity.spread AS entity_spread,
+  pair.charges - charge.own AS pair_charges, pair.middle AS pair_middle,
+  pair.spread AS pair_spread, novelty.share AS novelty,
+  entity_category.charges - charge.own AS entity_category_charges,
+  vendor_category.charges - charge.own AS vendor_category_charges,
+  greatest(tail.at_least, 0.5) / greatest(company.charges, 1) AS company_tail,
+  category_tail.at_least - charge.own AS category_least,
+  vendor_tail.at_least - charge.own AS vendor_least,
+  entity_tail.at_least - charge.own AS entity_least,
+  greatest(hour.charges, 0.5) / greatest(company.charges, 1) AS hour_share,
+  category_hour.charges - charge.own AS category_hour_charges,
+  entity_hour.charges - charge.own AS entity_hour_charges,
+  greatest(weekday.charges, 0.5) / greatest(company.charges, 1) AS weekday_share,
+  entity_weekday.charges - charge.own AS entity_weekday_charges,
+  vendor_weekday.charges - charge.own AS vendor_weekday_charges,
+  burst.charges AS burst_charges, burst.log_spent, burst.novel AS burst_novel,
+  entity_spent.middle AS spent_middle, entity_spent.spread AS spent_spread,
+  spent.middle AS company_spent_middle, spent.spread AS company_spent_spread,
+  {", ".join(f"coalesce(hit.{name}, 0) AS {name}" for name in PATTERNS)}
+FROM audit.scored_charges AS charge
+CROSS JOIN audit.profile_company AS company
+CROSS JOIN audit.profile_spent AS spent
+JOIN audit.profile_category AS category
+  ON category.category = charge.category
+JOIN audit.profile_vendor AS vendor
+  ON vendor.vendor = charge.vendor
+JOIN audit.profile_entity AS entity
+  ON entity.entity = charge.entity
+JOIN audit.profile_novelty AS novelty
+  ON novelty.entity = charge.entity
+JOIN audit.profile_entity_spent AS entity_spent
+  ON entity_spent.entity = charge.entity
+JOIN audit.profile_tail AS tail
+  ON tail.bin = charge.bin
+JOIN audit.profile_category_tail AS category_tail
+  ON category_tail.category = charge.category AND category_tail.bin = charge.bin
+JOIN audit.profile_hour AS hour
+  ON hour.hour = charge.hour
+JOIN audit.profile_category_hour AS category_hour
+  ON category_hour.category = charge.category AND category_hour.hour = charge.hour
+JOIN audit.profile_weekday AS weekday
+  ON weekday.weekday = charge.weekday
+JOIN audit.profile_entity_category AS entity_category
+  ON entity_category.entity = charge.entity AND entity_category.category = charge.category
+JOIN audit.profile_vendor_category AS vendor_category
+  ON vendor_category.vendor = charge.vendor AND vendor_category.category = charge.category
+JOIN audit.profile_vendor_tail AS vendor_tail
+  ON vendor_tail.vendor = charge.vendor AND vendor_tail.bin = charge.bin
+JOIN audit.profile_entity_tail AS entity_tail
+  ON entity_tail.entity = charge.entity AND entity_tail.bin = charge.bin
+JOIN audit.profile_entity_hour AS entity_hour
+  ON entity_hour.entity = charge.entity AND entity_hour.hour = charge.hour
+JOIN audit.profile_entity_weekday AS entity_weekday
+  ON entity_weekday.entity = charge.entity AND entity_weekday.weekday = charge.weekday
+JOIN audit.profile_vendor_weekday AS vendor_weekday
+  ON vendor_weekday.vendor = charge.vendor AND vendor_weekday.weekday = charge.weekday
+JOIN audit.profile_pair AS pair
+  ON pair.entity = charge.entity AND pair.vendor = charge.vendor
+JOIN audit.bursts AS burst ON burst.id = charge.id
+LEFT JOIN audit.hit_bits AS hit
+  ON hit.id = charge.id
+{which}"""
+
+
+SIGNALS_SQL = f"""WITH known AS (
+{known()}
+),
+placed AS (
+  SELECT *, (category_least + {SHRINK} * company_tail) / (category_charges + {SHRINK})
+      AS category_share,
+    (log_amount - category_middle) / ({SIGMA} * category_spread) AS category_distance,
+    {_distance("vendor", "category_middle", "category_spread", SHRINK)} AS vendor_distance,
+    {_distance("entity", "category_middle", "category_spread", SHRINK)} AS entity_distance,
+    {_distance("pair", _VENDOR_USUAL, "category_spread", _PAIR)} AS pair_distance,
+    (burst_charges - 1 - 2 * entity_charges / company_days)
+      / sqrt(2 * entity_charges / company_days + 0.5) AS burst_distance,
+    (log_spent - (entity_charges * spent_middle + {SHRINK} * company_spent_middle) / {_SPENT})
+      / ({SIGMA} * sqrt((entity_charges * power(spent_spread, 2)
+        + {SHRINK} * power(company_spent_spread, 2)) / {_SPENT})) AS spent_distance,
+    (category_charges + 0.5) / company_charges AS category_weight
+  FROM known
+)
+SELECT id, CAST({_either("category_distance")} AS FLOAT) AS amount_category,
+  CAST({_either("vendor_distance")} AS FLOAT) AS amount_vendor,
+  CAST({_either("entity_distance")} AS FLOAT) AS amount_entity,
+  CAST({_either("pair_distance")} AS FLOAT) AS amount_pair,
+  CAST(-log2(company_tail) AS FLOAT) AS tail_company,
+  CAST(-log2(category_share) AS FLOAT) AS tail_category,
+  CAST({_share("vendor_least", "vendor_charges", "category_share", SHRINK)} AS FLOAT)
+    AS tail_vendor,
+  CAST({_share("entity_least", "entity_charges", "category_share", SHRINK)} AS FLOAT)
+    AS tail_entity,
+  CAST({_share("entity_category_charges", "entity_charges", "category_weight", _PAIR)} AS FLOAT)
+    AS category_entity,
+  CAST({_share("vendor_category_charges", "vendor_charges", "category_weight", _PAIR)} AS FLOAT)
+    AS category_vendor,
+  CAST(CASE WHEN novel = 1 THEN -log2(novelty) ELSE 0 END AS FLOAT) AS pair_new,
+  CAST(-log2((vendor_charges + 0.5) / company_charges) AS FLOAT) AS vendor_rare,
+  -- In the first fifth of the data every vendor is new.
+  CAST(CASE WHEN company_age > 0.2 * company_days
+    THEN -log2(least((vendor_age + 1.0) / (company_days + 1.0), 1)) ELSE 0 END AS FLOAT)
+    AS vendor_new,
+  CAST(CASE WHEN timed THEN
+    {_share("category_hour_charges", "category_charges", "hour_share", _CLOCK)}
+    ELSE 0 END AS FLOAT) AS hour_category,
+  CAST(CASE WHEN timed THEN
+    {_share("entity_hour_charges", "entity_charges", "hour_share", _CLOCK)}
+    ELSE 0 END AS FLOAT) AS hour_entity,
+  CAST({_share("entity_weekday_charges", "entity_charges", "weekday_share", _CLOCK)} AS FLOAT)
+    AS weekday_entity,
+  CAST({_share("vendor_weekday_charges", "vendor_charges", "weekday_share", _CLOCK)} AS FLOAT)
+    AS weekday_vendor,
+  CAST({_above("burst_distance")} AS FLOAT) AS velocity,
+  CAST({_above("spent_distance")} AS FLOAT) AS spent,
+  CAST(CASE WHEN burst_novel >= 2 THEN -(burst_novel - 1) * log2(greatest(novelty, 1e-4))
+    ELSE 0 END AS FLOAT) AS new_vendors,
+  {", ".join(f"CAST({name} AS FLOAT) AS {name}" for name in PATTERNS)}
+FROM placed"""
