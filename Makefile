@@ -112,6 +112,11 @@ bench: $(DEV) ## Measure speed; ARGS='…'
 bench-reconciliation: $(DEV) $(VENV)/.bench ## Measure how well and fast lines are matched; ARGS='…'
 	@$(BIN)/python -m audit_pipeline_tests.bench_reconciliation $(ARGS)
 
+# With PyOD beside it, which nothing else needs.
+.PHONY: bench-anomalies
+bench-anomalies: $(DEV) $(VENV)/.bench ## Measure how well and fast unusual charges are found; ARGS='…'
+	@$(BIN)/python -m audit_pipeline_tests.bench_anomalies $(ARGS)
+
 # --- check -----------------------------------------------------------------------------------
 
 # The tree id of everything here that git does not ignore, committed or not; nothing without git.
@@ -177,7 +182,7 @@ COMPILE = $(UV) pip compile -q --universal --python-version 3.11 --generate-hash
     --no-strip-extras --no-emit-index-url --no-emit-find-links \
     --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
 WHEELS := --only-binary :all:
-# All but bench: what all.txt installs has no use for Splink.
+# All but bench: what all.txt installs has no use for Splink and PyOD.
 EXTRAS := celery databricks desk dev model postgres redis
 
 .PHONY: lock

@@ -18,8 +18,6 @@ import argparse
 import csv
 import functools
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -28,14 +26,22 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 from audit_pipeline.settings import load_rules, rules_text
 from audit_pipeline_tests import bank_ledger, card_company
 from audit_pipeline_tests.bench import Usage, measure, table
 from audit_pipeline_tests.bench_anchors import absent, nearest, repeats
+from audit_pipeline_tests.bench_lines import (
+    Line,
+    Skipped,
+    least,
+    machine,
+    most,
+    skipped,
+    table_of,
+    told,
+)
 from audit_pipeline_tests.bench_transfers import ACCEPTED, SOURCE, Score, Scored
 
 THREADS = 2
@@ -51,37 +57,6 @@ FAULT_RULES = {
     "unsettled": ("unsettled", ("RC-01", "RC-02")),
 }
 """Work → the truth's word for it, and the rules of which one must name it."""
-
-
-class Line(NamedTuple):
-    """One line of the result; `met` is None where there is no target."""
-
-    work: str
-    what: str
-    target: str
-    ours: str
-    anchor: str
-    met: bool | None
-
-
-class Skipped(Exception):
-    """A work that cannot be done here, and why."""
-
-
-def _least(
-    work: str, what: str, ours: float, target: float, anchor: str = "", digits: int = 4
-) -> Line:
-    return Line(work, what, f"≥ {target:,}", f"{ours:,.{digits}f}", anchor, ours >= target)
-
-
-def _most(
-    work: str, what: str, ours: float, target: float, anchor: str = "", digits: int = 2
-) -> Line:
-    return Line(work, what, f"≤ {target:,}", f"{ours:,.{digits}f}", anchor, ours <= target)
-
-
-def _told(work: str, what: str, ours: str, anchor: str = "") -> Line:
-    return Line(work, what, "", ours, anchor, None)
 
 
 @dataclass(frozen=True)
@@ -138,7 +113,7 @@ class Bench:
         """Every line has its partner."""
         folder = self._made("transfers")
         scored = self._score(folder, self._reconciled(folder, "--one-to-one").result)
-        yield _least("transfers", "pair F1", scored.pairs.f1, 0.999, f"{scored.anchor.f1:.4f}")
+        yield least("transfers", "pair F1", scored.pairs.f1, 0.999, f"{scored.anchor.f1:.4f}")
 
     def transfers_orphans(self) -> Iterable[Line]:
         """A tenth of each side is left out."""
@@ -146,11 +121,11 @@ class Bench:
         folder = self._made(work, "--without", str(WITHOUT))
         scored = self._score(folder, self._reconciled(folder, "--one-to-one").result)
         self.calibration = scored
-        yield _least(work, "pair F1", scored.pairs.f1, 0.995, f"{scored.anchor.f1:.4f}")
+        yield least(work, "pair F1", scored.pairs.f1, 0.995, f"{scored.anchor.f1:.4f}")
         for side, orphans in zip(("left", "right"), scored.orphans, strict=True):
-            yield _least(work, f"orphan F1, {side}", orphans.f1, 0.97)
-        yield _least(work, f"precision from {ACCEPTED}", scored.accepted.precision, 0.999)
-        yield _least(work, f"true pairs from {ACCEPTED}", scored.accepted.recall, 0.95)
+            yield least(work, f"orphan F1, {side}", orphans.f1, 0.97)
+        yield least(work, f"precision from {ACCEPTED}", scored.accepted.precision, 0.999)
+        yield least(work, f"true pairs from {ACCEPTED}", scored.accepted.recall, 0.95)
 
     def days(self) -> Iterable[Line]:
         """Single days against what was still open, by a model of the weeks before."""
@@ -166,9 +141,9 @@ class Bench:
         pooled = sum((one.pairs for one in scores), Score(0, 0, 0))
         anchor = sum((one.anchor for one in scores), Score(0, 0, 0))
         worst = min(one.pairs.f1 for one in scores)
-        yield _least("day", f"{len(scores)} days, pair F1", pooled.f1, 0.99, f"{anchor.f1:.4f}")
-        yield _told("day", "the worst of them", f"{worst:.4f}")
-        yield _told("day", "seconds a day, whole process", f"{statistics.median(seconds):.1f}")
+        yield least("day", f"{len(scores)} days, pair F1", pooled.f1, 0.99, f"{anchor.f1:.4f}")
+        yield told("day", "the worst of them", f"{worst:.4f}")
+        yield told("day", "seconds a day, whole process", f"{statistics.median(seconds):.1f}")
 
     def bank_ledgers(self) -> Iterable[Line]:
         """An invented ledger against its bank statement: batches, fees, exchange rates."""
@@ -192,10 +167,10 @@ class Bench:
             anchor += Score.of(nearest(made), made.pairs)
             wholes.append(ran.used.wall)
             matchings.append(ran.matching)
-        yield _least(work, f"{LEDGERS} ledgers, pair F1", pairs.f1, 0.99, f"{anchor.f1:.4f}")
-        yield _least(work, "batches found whole", batches.recall, 0.98)
-        yield _told(work, f"seconds a {LEDGER_LINES:,} lines", f"{statistics.median(wholes):.2f}")
-        yield _told(work, "of these matching", f"{statistics.median(matchings):.2f}")
+        yield least(work, f"{LEDGERS} ledgers, pair F1", pairs.f1, 0.99, f"{anchor.f1:.4f}")
+        yield least(work, "batches found whole", batches.recall, 0.98)
+        yield told(work, f"seconds a {LEDGER_LINES:,} lines", f"{statistics.median(wholes):.2f}")
+        yield told(work, "of these matching", f"{statistics.median(matchings):.2f}")
 
     def faults(self, work: str) -> Iterable[Line]:
         """What the audit says of companies that pay by card, against the faults put into them."""
@@ -213,11 +188,11 @@ class Bench:
             found_large += Score.of(ours & large, true & large)
         target = 0.95 if work == "unsettled" else 0.98
         what = f"{COMPANIES} companies, F1 of {'/'.join(rules)}"
-        yield _least(work, what, found.f1, target, f"{anchor.f1:.4f}" if plain else "")
-        yield _told(work, "precision, recall", f"{found.precision:.4f}, {found.recall:.4f}")
+        yield least(work, what, found.f1, target, f"{anchor.f1:.4f}" if plain else "")
+        yield told(work, "precision, recall", f"{found.precision:.4f}, {found.recall:.4f}")
         if work == "duplicates":
             what = f"F1 from the rule's {floor / 100:.2f} on"
-            yield _least(work, what, found_large.f1, target)
+            yield least(work, what, found_large.f1, target)
 
     def splink(self) -> Iterable[Line]:
         """The same two sides by Splink, in the default size and in a million rows."""
@@ -229,7 +204,7 @@ class Bench:
             theirs = self._splinked(folder)
             work = f"splink {theirs.version}, {ours.lines[0]:,} rows"
             scored = theirs.scored
-            yield _told(
+            yield told(
                 work,
                 "pair F1",
                 f"{ours.pairs.f1:.4f}",
@@ -252,11 +227,11 @@ class Bench:
         scored = self._score(folder, ran.result)
         lines = sum(scored.lines)
         work = f"large, {scored.lines[0]:,} × {scored.lines[1]:,}"
-        yield _told(work, "pair F1", f"{scored.pairs.f1:.4f}", f"{scored.anchor.f1:.4f}")
-        yield _most(work, "peak MB", ran.used.peak, 1_500, digits=0)
-        yield _least(work, "lines of both sides a second", lines / ran.used.wall, 25_000, digits=0)
+        yield told(work, "pair F1", f"{scored.pairs.f1:.4f}", f"{scored.anchor.f1:.4f}")
+        yield most(work, "peak MB", ran.used.peak, 1_500, digits=0)
+        yield least(work, "lines of both sides a second", lines / ran.used.wall, 25_000, digits=0)
         steps = ", ".join(f"{step} {seconds:.0f}" for step, seconds in ran.seconds.items())
-        yield _told(work, "seconds", f"{ran.used.wall:.0f}: {steps}")
+        yield told(work, "seconds", f"{ran.used.wall:.0f}: {steps}")
 
     # ── processes ───────────────────────────────────────────────────────────────────────────────
 
@@ -383,9 +358,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 continue
             try:
                 lines += measured()
-            except Skipped as skipped:
-                lines.append(Line(work, f"skipped: {skipped}", "", "", "", None))
-    print(_report(lines, bench.calibration, asked))
+            except Skipped as why:
+                lines.append(skipped(work, why))
+    print(_report(lines, bench.calibration, asked.seed))
     return 0
 
 
@@ -427,15 +402,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report(lines: Sequence[Line], calibration: Scored | None, asked: argparse.Namespace) -> str:
-    machine = (
-        f"{os.cpu_count()} processors, {platform.system()} {platform.machine()}, "
-        f"Python {platform.python_version()}, DuckDB {version('duckdb')}, seed {asked.seed}"
-    )
-    verdicts = {True: "yes", False: "no", None: ""}
-    head = ("work", "target", "measured", "anchor", "met")
-    rows = [(f"{one.work}: {one.what}", *one[2:5], verdicts[one.met]) for one in lines]
-    parts = [machine, table(head, rows)]
+def _report(lines: Sequence[Line], calibration: Scored | None, seed: int) -> str:
+    parts = [machine(seed), table_of(lines)]
     if calibration:
         rows = [
             (
