@@ -300,6 +300,21 @@ def test_a_difference_that_no_small_set_makes_up_is_unexplained() -> None:
     assert named.explained_by == tuple(line.line_id for line in four)
 
 
+def test_an_unlucky_line_on_another_closing_day_is_not_named() -> None:
+    """Two lines left out on the usual day are likelier than one, had it closed three days later."""
+    _, _, inside = third_payment(0)
+    first, second = inside[3], inside[7]
+    lines, payments, _ = third_payment(0)
+    after = sum(x.cents for x in lines if 0 < (x.on - inside[-1].on).days <= settlement.DRIFT_DAYS)
+    left_out = first.cents + second.cents
+    unlucky = Line("unlucky", inside[5].on, left_out + after, "v")
+    paid = payments[2].cents + unlucky.cents - left_out
+    payments[2] = Payment("p2", payments[2].on, paid)
+    lines = sorted([*lines, unlucky], key=lambda line: (line.on, line.line_id))
+    statement = settle("1111", lines, payments, JANUARY, 3)[-1]
+    assert statement.explained_by == (first.line_id, second.line_id)
+
+
 def test_a_short_first_period_sets_no_habit() -> None:
     """A card used from the 1st that closes on the 15th closes on the 15th again, not on the 31st.
 

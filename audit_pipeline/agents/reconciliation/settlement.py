@@ -225,9 +225,12 @@ def _differing(
             else ((), 0)
         )
         status = "short" if explained else ("over" if difference < 0 else "unexplained")
+        size = len(explained) or size_max + 1
         options.append(
             (
-                (len(explained) or size_max + 1, abs(drift), drift),
+                # A day off the habit is as unlikely as one more line that was left out; unlucky
+                # sums are found on some day nearly always.
+                (size + abs(drift), size, drift),
                 Statement(
                     payment.on,
                     payment.payment_id,
