@@ -22,8 +22,8 @@ from audit_pipeline.model.errors import BadUsage
 MEMORY_LIMIT = "4GB"
 LIMIT = 2_500
 """Of an approval, where none is said: the threshold of a purchase card in many policies."""
-REASONS_FROM = 10.0
-"""Score from which reasons are told; below, nothing stands out."""
+REASONS_FROM = 20.0
+"""Score from which reasons are told, which one charge in ten reaches; below, nothing stands out."""
 FORMATS = {
     ".csv": "FORMAT csv, HEADER",
     ".parquet": "FORMAT parquet",
@@ -210,16 +210,18 @@ class _Run:
             BadUsage: a file cannot be written.
         """
         self._progress("writing")
-        rules = ", ".join(
-            f"CASE WHEN hits.{name} = 1 THEN CASE WHEN bits.{name} >= {HABIT_BITS}"
-            f" THEN '{name}' ELSE '{name} (habit)' END END"
-            for name in FINDINGS
+        rules, habits = (
+            ", ".join(
+                f"CASE WHEN hits.{name} = 1 AND bits.{name} {which} {HABIT_BITS} THEN '{name}' END"
+                for name in FINDINGS
+            )
+            for which in (">=", "<")
         )
         parts = ", ".join(f"round(counted.{name}, 3) AS {name}_bits" for name in scoring.SIGNALS)
         self._see(
             "result",
             "SELECT line.name AS id, scored.score, round(scored.bits, 3) AS bits,"
-            f" concat_ws(', ', {rules}) AS rules, coalesce(reasons.reasons, '') AS reasons,"
+            f" concat_ws(', ', {rules}) AS rules, concat_ws(', ', {habits}) AS habits, coalesce(reasons.reasons, '') AS reasons,"
             f" CAST(scored.companions AS INTEGER) AS companions, {parts}, line.id AS place"
             " FROM audit.read_lines AS line JOIN audit.scored AS scored ON scored.id = line.id"
             " JOIN audit.counted AS counted ON counted.id = line.id"
@@ -227,7 +229,7 @@ class _Run:
             " LEFT JOIN audit.hit_bits AS bits ON bits.id = line.id"
             " LEFT JOIN audit.reasons AS reasons ON reasons.id = line.id"
             # What was set aside stands at the end, with why.
-            " UNION ALL BY NAME SELECT id, '' AS rules, 'set aside: ' || reason AS reasons,"
+            " UNION ALL BY NAME SELECT id, '' AS rules, '' AS habits, 'set aside: ' || reason AS reasons,"
             " NULL AS place FROM audit.rejected",
         )
         self._export(

@@ -276,19 +276,19 @@ def precisions(found: Found) -> Iterable[Line]:
 
 
 def rules(found: Found) -> Iterable[Line]:
-    """What the rules name, habits and all; what they name of anything."""
+    """What the rules name, and what they name of anything."""
     work = found.work
     ruled = [kind for kind in found.kinds() if kind.name in RULE_OF]
     for kind in ruled:
         what = f"{kind.name} named {RULE_OF[kind.name]}"
-        plain = f"{kind.plain / kind.rows:.4f} not as a habit"
-        yield least(work, what, kind.named / kind.rows, RULED[kind.name], plain)
+        seen = f"{kind.seen / kind.rows:.4f} with habits"
+        yield least(work, what, kind.named / kind.rows, RULED[kind.name], seen)
     flagged = found.mean(lambda scored: scored.flagged / scored.rows)
-    plain = f"{found.mean(lambda scored: scored.plain / scored.rows):.4f} not as a habit"
+    habits = f"{found.mean(lambda scored: scored.habits / scored.rows):.4f} habits only"
     if ruled:
-        yield most(work, "share of rows that a rule names", flagged, FLAGGED_MOST, plain, 4)
+        yield most(work, "share of rows that a rule names", flagged, FLAGGED_MOST, habits, 4)
     else:
-        yield told(work, "share of rows that a rule names", f"{flagged:.4f}", plain)
+        yield told(work, "share of rows that a rule names", f"{flagged:.4f}", habits)
 
 
 def by_detector(found: Sequence[Found]) -> str:
@@ -321,7 +321,7 @@ def by_kind(found: Sequence[Found]) -> str:
         "charges",
         *(f"in the top {share:.1%}" for share in TOP_SHARES),
         "by its rule",
-        "not as a habit",
+        "with habits",
     )
     rows = [
         (
@@ -330,7 +330,7 @@ def by_kind(found: Sequence[Found]) -> str:
             *(f"{hits / kind.rows:.2f}" for hits in kind.within),
             *(
                 f"{hits / kind.rows:.2f}" if kind.name in RULE_OF else ""
-                for hits in (kind.named, kind.plain)
+                for hits in (kind.named, kind.seen)
             ),
         )
         for one in found

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from audit_pipeline_tests.bench_transfers import connected
 
 TOP_SHARES = (0.005, 0.01, 0.05)
-HABIT = " (habit)"
-"""Ends the name of a rule that hit what the card does anyway."""
 RULE_OF = {
     "decimal_slip": "decimal_slip",
     "duplicate": "duplicate",
@@ -58,19 +56,19 @@ class Kind:
     Attributes:
         rows: of the kind.
         within: of these, among the first TOP_SHARES of all rows.
-        named: by the rule of the kind, habits and all; plain: not as a habit.
+        named: by the rule of the kind; seen: by it, or as a habit.
     """
 
     name: str
     rows: int
     within: tuple[int, ...]
     named: int = 0
-    plain: int = 0
+    seen: int = 0
 
     def __add__(self, other: "Kind") -> "Kind":
         within = tuple(one + two for one, two in zip(self.within, other.within, strict=True))
-        named, plain = self.named + other.named, self.plain + other.plain
-        return Kind(self.name, self.rows + other.rows, within, named, plain)
+        named, seen = self.named + other.named, self.seen + other.seen
+        return Kind(self.name, self.rows + other.rows, within, named, seen)
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Scored:
     Attributes:
         rows: of the set; unusual: of these.
         rankings: OURS first.
-        flagged: rows that any rule named; plain: other than as a habit only.
+        flagged: rows that any rule named; habits: those that show habits only.
     """
 
     rows: int
@@ -88,7 +86,7 @@ class Scored:
     rankings: list[Ranking]
     kinds: list[Kind]
     flagged: int
-    plain: int
+    habits: int
 
     def of(self, features: str) -> list[Ranking]:
         """Of the rivals that saw these, the best one first."""
@@ -142,7 +140,7 @@ def score(folder: Path, rivals: Path | None) -> Scored:
     with connected() as connection:
         rows = connection.sql(
             "SELECT id, coalesce(kind, '') AS kind, coalesce(score, 0) AS score,"
-            " coalesce(rules, '') AS rules"
+            " coalesce(rules, '') AS rules, coalesce(habits, '') AS habits"
             f" FROM read_parquet('{folder / 'extract.parquet'}') AS extract"
             f" JOIN read_parquet('{folder / 'scored.parquet'}') AS scored USING (id)"
             f" LEFT JOIN read_parquet('{folder / 'truth.parquet'}') AS truth USING (id) ORDER BY id"
@@ -161,14 +159,16 @@ def score(folder: Path, rivals: Path | None) -> Scored:
         for name in others.column_names[1:]:
             detector, features = name.split("|")
             rankings.append(_ranking(detector, features, others[name].to_numpy(), unusual))
-    rules = [_rules(text) for text in rows["rules"].to_pylist()]
+    rules, habits = (
+        [_rules(text) for text in rows[name].to_pylist()] for name in ("rules", "habits")
+    )
     return Scored(
         len(rows),
         int(unusual.sum()),
         rankings,
-        _found(kinds, places(scores), rules),
+        _found(kinds, places(scores), rules, habits),
         sum(map(bool, rules)),
-        sum(any(not rule.endswith(HABIT) for rule in named) for named in rules),
+        sum(bool(habit) and not named for named, habit in zip(rules, habits, strict=True)),
     )
 
 
@@ -181,14 +181,15 @@ def _rules(text: str) -> set[str]:
     return {name.strip() for name in text.split(",") if name.strip()}
 
 
-def _found(kinds: Sequence[str], at: Numbers, rules: Sequence[set[str]]) -> list[Kind]:
+def _found(
+    kinds: Sequence[str], at: Numbers, rules: Sequence[set[str]], habits: Sequence[set[str]]
+) -> list[Kind]:
     found: dict[str, Kind] = {}
-    for kind, place, named in zip(kinds, at.tolist(), rules, strict=True):
+    for kind, place, named, habit in zip(kinds, at.tolist(), rules, habits, strict=True):
         if kind:
             rule = RULE_OF.get(kind, "")
-            plain = rule in named
             within = tuple(int(place <= share) for share in TOP_SHARES)
-            one = Kind(kind, 1, within, int(plain or rule + HABIT in named), int(plain))
+            one = Kind(kind, 1, within, int(rule in named), int(rule in named | habit))
             found[kind] = found[kind] + one if kind in found else one
     return [found[kind] for kind in sorted(found)]
 

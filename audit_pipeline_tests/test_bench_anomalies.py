@@ -223,19 +223,20 @@ def test_a_result_is_scored(tmp_path: Path) -> None:
     said = {
         "id": ["4", "3", "2", "1"],
         "score": [1.0, 50.0, 70.0, 99.9],
-        "rules": [None, "", "split (habit)", "near_duplicate, duplicate"],
+        "rules": [None, "", "", "near_duplicate, duplicate"],
+        "habits": [None, "", "split", ""],
     }
     pq.write_table(pa.table(said), tmp_path / "scored.parquet")
     rivals = {"id": ["1", "2", "3", "4"], "forest|spec": [0.0, 1.0, 2.0, 3.0]}
     pq.write_table(pa.table(rivals), tmp_path / "rivals.parquet")
     scored = score(tmp_path, tmp_path / "rivals.parquet")
     ours, forest = scored.rankings
-    assert (scored.rows, scored.unusual, scored.flagged, scored.plain) == (4, 2, 2, 1)
+    assert (scored.rows, scored.unusual, scored.flagged, scored.habits) == (4, 2, 1, 1)
     assert (ours.ap, ours.at_k) == pytest.approx((5 / 6, 1 / 2))
     assert (forest.ap, forest.at_k) == pytest.approx((1 / 2, 1 / 2))
     assert scored.kinds == [
         Kind("amount_spike", 1, (0, 0, 0)),
-        Kind("duplicate", 1, (0, 0, 0), named=1, plain=1),
+        Kind("duplicate", 1, (0, 0, 0), named=1, seen=1),
     ]
     assert Scored.from_json(scored.as_json()) == scored
     pq.write_table(pa.table(said).slice(1), tmp_path / "scored.parquet")
@@ -250,13 +251,13 @@ def test_a_missed_target_says_so() -> None:
         Ranking("forest", "spec", 0.1, 0.1),
         Ranking("KNN", "signals", 0.2, 0.2),
     ]
-    kinds = [Kind("duplicate", 10, (1, 2, 3), named=10, plain=4)]
-    one = Scored(1_000, 10, rankings, kinds, flagged=50, plain=10)
-    other = Scored(1_000, 10, rankings, kinds, flagged=90, plain=10)
+    kinds = [Kind("duplicate", 10, (1, 2, 3), named=10, seen=10)]
+    one = Scored(1_000, 10, rankings, kinds, flagged=50, habits=10)
+    other = Scored(1_000, 10, rankings, kinds, flagged=90, habits=10)
     found = Found("council", [one, other])
     assert [line.met for line in precisions(found)] == [None, False, True, None]
     assert [line.met for line in rules(found)] == [True, False]
-    assert found.kinds() == [Kind("duplicate", 20, (2, 4, 6), named=20, plain=8)]
+    assert found.kinds() == [Kind("duplicate", 20, (2, 4, 6), named=20, seen=20)]
 
 
 def test_the_rivals_see_what_they_are_said_to(tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ Amounts and counts come from the same profiles as the bits. Names are the ledger
 characters become spaces, and nothing is made of what they say.
 """
 
-from audit_pipeline.agents.anomaly_detection.scoring.hits import AGAIN_DAYS, SPLIT_DAYS
+from audit_pipeline.agents.anomaly_detection.scoring.hits import (
+    AGAIN_DAYS,
+    PATTERNS,
+    SPLIT_DAYS,
+)
 from audit_pipeline.agents.anomaly_detection.scoring.signals import SIGNALS, known
 
 REASONS_MAX = 3
@@ -128,7 +132,11 @@ def reasons(limit_cents: int) -> tuple[tuple[str, str], ...]:
         where companions raised the charge, each after its share of the score.
     """
     words = _words(f"{limit_cents / 100:,.2f}")
-    cells = ",\n    ".join(f"{{'bits': counted.{name}, 'says': {words[name]}}}" for name in SIGNALS)
+    # Words cost more than numbers: only those that are told are made.
+    cells = ",\n    ".join(
+        f"CASE WHEN {name} >= least_told THEN {{'bits': {name}, 'says': {words[name]}}} END"
+        for name in SIGNALS
+    )
     clean = "left(regexp_replace({name}, '[[:cntrl:]]+', ' ', 'g'), {chars})"
     names = {
         key: clean.format(name=f"{key}_names.name", chars=NAME_CHARS)
@@ -160,28 +168,32 @@ GROUP BY entity, vendor""",
 {known("SEMI JOIN audit.reported AS reported ON reported.id = charge.id")}
 ),
 told AS (
-  SELECT facts.*, charge.cents, charge.hour, charge.weekday,
+  SELECT facts.* EXCLUDE ({", ".join(PATTERNS)}), counted.* EXCLUDE (id, bits), charge.cents,
+    charge.hour, charge.weekday,
     {names["entity"]} AS entity_name, {names["vendor"]} AS vendor_name,
     CASE WHEN category_names.name = '' THEN 'this category' ELSE {names["category"]} END
       AS category_name,
     CASE WHEN charge.own = 1 AND charge.cents = pairs.most AND pairs.at_most = 1
-      THEN pairs.second ELSE pairs.most END AS pair_most
+      THEN pairs.second ELSE pairs.most END AS pair_most,
+    scored.companions, scored.units, scored.unit, scored.bits / scored.unit AS own_units,
+    greatest(list_reverse_sort([{", ".join(f"counted.{name}" for name in SIGNALS)}])[{REASONS_MAX}],
+      1e-9) AS least_told
   FROM facts
   JOIN audit.scored_charges AS charge ON charge.id = facts.id
   JOIN audit.entity_names AS entity_names ON entity_names.entity = charge.entity
   JOIN audit.vendor_names AS vendor_names ON vendor_names.vendor = charge.vendor
   JOIN audit.category_names AS category_names ON category_names.category = charge.category
+  JOIN audit.counted AS counted ON counted.id = facts.id
+  JOIN audit.scored AS scored ON scored.id = facts.id
   LEFT JOIN audit.reported_pairs AS pairs
     ON pairs.entity = charge.entity AND pairs.vendor = charge.vendor
 ),
 listed AS (
-  SELECT told.id, told.entity_name, scored.companions, scored.bits / scored.unit AS own_units,
-    scored.units, scored.unit, list_reverse_sort(list_filter([
+  SELECT id, entity_name, companions, own_units, units, unit,
+    list_reverse_sort(list_filter([
     {cells}
-    ], lambda cell: cell.bits > 0))[1:{REASONS_MAX}] AS cells
+    ], lambda cell: cell IS NOT NULL))[1:{REASONS_MAX}] AS cells
   FROM told
-  JOIN audit.counted AS counted ON counted.id = told.id
-  JOIN audit.scored AS scored ON scored.id = told.id
 )
 SELECT id, array_to_string(list_concat(
   list_transform(cells, lambda cell:
