@@ -171,8 +171,8 @@ def _parser() -> argparse.ArgumentParser:
         "surprising they are, and says why. Needs no labels and no rules.",
         epilog="OUT has one line a charge: id, score (above 70: about one in a thousand), bits, "
         "rules (patterns it shows), habits (patterns that its vendor shows all the time), reasons, "
-        "and the bits of every signal, which add up. example: audit-pipeline score charges.csv --out "
-        "scored.csv --map entity=card_number --map time=posted_at --limit 1000",
+        "and the bits of every signal, which add up. example: audit-pipeline score charges.csv "
+        "--out scored.csv --map entity=card_number --map time=posted_at --limit 1000",
     )
     score.add_argument("file", type=Path, metavar="FILE")
     score.add_argument(

@@ -221,7 +221,8 @@ class _Run:
         self._see(
             "result",
             "SELECT line.name AS id, scored.score, round(scored.bits, 3) AS bits,"
-            f" concat_ws(', ', {rules}) AS rules, concat_ws(', ', {habits}) AS habits, coalesce(reasons.reasons, '') AS reasons,"
+            f" concat_ws(', ', {rules}) AS rules, concat_ws(', ', {habits}) AS habits,"
+            " coalesce(reasons.reasons, '') AS reasons,"
             f" CAST(scored.companions AS INTEGER) AS companions, {parts}, line.id AS place"
             " FROM audit.read_lines AS line JOIN audit.scored AS scored ON scored.id = line.id"
             " JOIN audit.counted AS counted ON counted.id = line.id"
@@ -229,8 +230,8 @@ class _Run:
             " LEFT JOIN audit.hit_bits AS bits ON bits.id = line.id"
             " LEFT JOIN audit.reasons AS reasons ON reasons.id = line.id"
             # What was set aside stands at the end, with why.
-            " UNION ALL BY NAME SELECT id, '' AS rules, '' AS habits, 'set aside: ' || reason AS reasons,"
-            " NULL AS place FROM audit.rejected",
+            " UNION ALL BY NAME SELECT id, '' AS rules, '' AS habits,"
+            " 'set aside: ' || reason AS reasons, NULL AS place FROM audit.rejected",
         )
         self._export(
             "SELECT * EXCLUDE (place) FROM audit.result ORDER BY place NULLS LAST, id",
