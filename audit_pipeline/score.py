@@ -87,7 +87,7 @@ def score(wish: Wish, progress: Callable[[str], None]) -> Scored:
     """
     with tempfile.TemporaryDirectory(prefix="audit-pipeline-score-") as place:
         stage = Path(place)
-        with duckdb.connect(stage / "work.duckdb") as connection:
+        with duckdb.connect() as connection:
             run = _Run(wish, connection, stage, progress)
             for name, step in (("read", run.read), ("score", run.score), ("write", run.write)):
                 began = time.monotonic()
@@ -149,16 +149,18 @@ class _Run:
 
     def _keep(self, extract: Extract) -> None:
         def joined(name: str) -> str:
-            columns = ", ".join(f'"{column}"' for column in extract.columns[name])
-            return f"concat_ws(' ', {columns})" if columns else "''"
+            columns = [f'"{column}"' for column in extract.columns[name]]
+            if len(columns) == 1:
+                return f"coalesce({columns[0]}, '')"
+            return f"concat_ws(' ', {', '.join(columns)})" if columns else "''"
 
         amount, made_at = (f'"{extract.columns[name][0]}"' for name in ("amount", "time"))
         source = f"read_parquet({quoted(str(extract.typed))})"
         complete = f"{made_at} IS NOT NULL AND {amount} IS NOT NULL"
         self._make(
             "read_lines",
-            "SELECT CAST(row_number() OVER (ORDER BY row_number) AS INTEGER) AS id,"
-            f" {joined('id')} AS name, {joined('entity')} AS entity, {joined('vendor')} AS vendor,"
+            f"SELECT CAST(row_number AS INTEGER) AS id, {joined('id')} AS name,"
+            f" {joined('entity')} AS entity, {joined('vendor')} AS vendor,"
             f" {joined('category')} AS category,"
             f" CAST(CAST({amount} AS DECIMAL(22, 2)) * 100 AS BIGINT) AS cents,"
             f" CAST({made_at} AS TIMESTAMP) AS made_at FROM {source} WHERE {complete}",

@@ -81,7 +81,7 @@ def known(which: str = "") -> str:
     """SQL of scored charges with what every level says of them.
 
     Args:
-        which: more joins or conditions, on `charge`.
+        which: a join that leaves some of the charges, after `audit.scored_charges AS charge`.
     """
     return f"""SELECT charge.id, charge.log_amount, charge.novel,
   company.timed, company.days AS company_days,
@@ -112,7 +112,7 @@ def known(which: str = "") -> str:
   entity_spent.middle AS spent_middle, entity_spent.spread AS spent_spread,
   spent.middle AS company_spent_middle, spent.spread AS company_spent_spread,
   {", ".join(f"coalesce(hit.{name}, 0) AS {name}" for name in PATTERNS)}
-FROM audit.scored_charges AS charge
+FROM audit.scored_charges AS charge {which}
 CROSS JOIN audit.profile_company AS company
 CROSS JOIN audit.profile_spent AS spent
 JOIN audit.profile_category AS category
@@ -153,8 +153,7 @@ JOIN audit.profile_pair AS pair
   ON pair.entity = charge.entity AND pair.vendor = charge.vendor
 JOIN audit.bursts AS burst ON burst.id = charge.id
 LEFT JOIN audit.hit_bits AS hit
-  ON hit.id = charge.id
-{which}"""
+  ON hit.id = charge.id"""
 
 
 SIGNALS_SQL = f"""WITH known AS (
