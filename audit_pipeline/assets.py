@@ -282,7 +282,7 @@ def anomaly_scores(
 def anomaly_findings(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
-    """Charges that are unlike what was before them: AN-01 to AN-08."""
+    """Charges that are unlike what was before them: AN-01 to AN-17."""
     with step_of("anomaly_detection", context, gold, store) as step:
         queries = anomaly_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
         return _findings(step, step.findings(queries))

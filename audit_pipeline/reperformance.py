@@ -90,10 +90,12 @@ def _snapshot(data_dir: Path, snapshot_id: str) -> Snapshot:
 
 
 def _bound(parameters: Mapping[str, object]) -> dict[str, Value]:
-    """Parameters as they were bound: days and exact decimals were stored as text."""
+    """Parameters as they were bound: days, exact decimals and holidays were stored as text."""
     bound: dict[str, Value] = {}
     for name, value in parameters.items():
-        if isinstance(value, str):
+        if name == "holidays":
+            bound[name] = str(value)
+        elif isinstance(value, str):
             bound[name] = dt.date.fromisoformat(value) if name.endswith("_on") else Decimal(value)
         elif isinstance(value, int | float) or value is None:
             bound[name] = value

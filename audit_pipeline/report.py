@@ -379,6 +379,7 @@ def rules_markdown(rules: Rules) -> str:
                 if rule.matures_after_days
                 else []
             ),
+            *([f"holidays {' '.join(rule.holidays)}"] if rule.holidays else []),
         ]
         lines += ["", f"## {rule_id} {rule.title}", "", ", ".join(facts) + "."]
         if rule.says:

@@ -51,7 +51,7 @@ class Detector:
     Attributes:
         rule_id: the rule in rules.yaml.
         sql: the text; its parameters are the rule's thresholds, `from_on`, `to_on` and, where the
-            rule matures, `matures_after_days`.
+            rule has them, `matures_after_days` and `holidays` (with a space between).
         facts: evidence: column → `table.column` it was read from; `…@other` where the row's key is
             in the column `other` rather than in `transaction_id`.
     """
@@ -86,6 +86,7 @@ class Detector:
             "from_on": from_on,
             "to_on": to_on,
             "matures_after_days": rule.matures_after_days,
+            "holidays": " ".join(rule.holidays),
             **{name: threshold.value for name, threshold in rule.thresholds.items()},
         }
         return MappingProxyType({k: v for k, v in known.items() if f"${k}" in self.sql})

@@ -50,6 +50,7 @@ class Rule(BaseModel):
         confidence: how often a finding of this rule is right, before any other evidence.
         matures_after_days: the audit of D applies the rule to the cohort dated D − this.
         says: the explanation, filled from the evidence.
+        holidays: days off beside the weekends: `2026-11-26` once, `12-25` every year.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class Rule(BaseModel):
     confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
     matures_after_days: Annotated[int, Field(ge=0, le=400)] = 0
     says: str = ""
+    holidays: tuple[Annotated[str, Field(pattern=r"^(\d{4}-)?\d{2}-\d{2}$")], ...] = ()
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     names: tuple[str, ...] = ()
 

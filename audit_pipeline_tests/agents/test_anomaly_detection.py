@@ -1,4 +1,4 @@
-"""Anomaly detection's rules, AN-01 to AN-08: habits, repeats, splits, scores."""
+"""Anomaly detection's rules, AN-01 to AN-09: habits, repeats, splits, scores."""
 
 import datetime as dt
 import math
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.model.query import Query
 from audit_pipeline_tests.books_of import (
     Gold,
@@ -30,7 +31,7 @@ from audit_pipeline_tests.books_of import (
 )
 
 slowly = settings(max_examples=12, deadline=None, derandomize=True)
-RULE_IDS = [f"AN-{n:02}" for n in range(1, 9)]
+RULE_IDS = [detector.rule_id for detector in anomaly_rules.DETECTORS]
 
 
 def at(number: int, hour: int = 0) -> dt.datetime:

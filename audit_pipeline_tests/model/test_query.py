@@ -31,6 +31,7 @@ WITHOUT_SQL = {"DQ-04", "CX-04", "ES-00", "ES-01", "ES-02", "ES-03"}
 NAMED_BY_BOOKS = {
     "from_on",
     "to_on",
+    "holidays",
     "matures_after_days",
     "repeat_bits",
     "rule_version",
@@ -76,7 +77,7 @@ def test_every_parameter_is_known_and_bound(rule_id: str) -> None:
     """The SQL names thresholds of its own rule and the range; no others, and no prefix of one."""
     query = DETECTORS[rule_id].query(RULES[rule_id], day(0), day(9))
     assert set(PARAMETER.findall(code(query.sql))) == set(query.parameters)
-    known = {"from_on", "to_on", "matures_after_days", *RULES[rule_id].thresholds}
+    known = {"from_on", "to_on", "matures_after_days", "holidays", *RULES[rule_id].thresholds}
     assert set(query.parameters) <= known
     assert {"from_on", "to_on"} <= set(query.parameters)
 

@@ -1,4 +1,4 @@
-"""Anomaly detection's rules, AN-01 to AN-08.
+"""Anomaly detection's rules, AN-01 to AN-17.
 
 Those on amounts and habits compare with `audit.profiles`, which knows the days before the audited
 month; those on one vendor's series look at earlier charges only.
@@ -108,6 +108,98 @@ DETECTORS: tuple[Detector, ...] = (
         "AN-09",
         sql_of(HERE, "small_duplicate"),
         _REPEAT,
+    ),
+    Detector(
+        "AN-10",
+        sql_of(HERE, "transposed"),
+        {
+            **_CHARGE,
+            "other_id": "gold.recent_transactions.txn_id@other_id",
+            "other_amount": "gold.recent_transactions.amount@other_id",
+            "other_on": "gold.recent_transactions.date@other_id",
+            "days_apart": "audit.transposed.days_apart",
+            "pair_before": "audit.transposed.pair_before",
+            "vendor_before": "audit.transposed.vendor_before",
+            "swaps_before": "audit.transposed.swaps_before",
+        },
+    ),
+    Detector(
+        "AN-11",
+        sql_of(HERE, "slip"),
+        {
+            **_CHARGE,
+            "other_id": "gold.recent_transactions.txn_id@other_id",
+            "times_price": "audit.slip.times_price",
+            "upper_amount": "audit.slip.upper_amount",
+            "price_charges": "audit.slip.price_charges",
+            "charges_before": "audit.slip.charges_before",
+        },
+    ),
+    Detector(
+        "AN-12",
+        sql_of(HERE, "just_below"),
+        {
+            **_CHARGE,
+            "below_by": "audit.just_below.below_by",
+            "card_before": "audit.just_below.card_before",
+            "card_around": "audit.just_below.card_around",
+            "vendor_before": "audit.just_below.vendor_before",
+            "vendor_around": "audit.just_below.vendor_around",
+        },
+    ),
+    Detector(
+        "AN-13",
+        sql_of(HERE, "recurring_missing"),
+        {
+            **_CHARGE,
+            "expected_on": "audit.recurring_missing.expected_on",
+            "usual_gap_days": "audit.recurring.usual_gap_days",
+            "payments": "audit.recurring.gaps_before",
+        },
+    ),
+    Detector(
+        "AN-14",
+        sql_of(HERE, "recurring_early"),
+        {
+            **_CHARGE,
+            "gap_days": "audit.recurring.gap_days",
+            "usual_gap_days": "audit.recurring.usual_gap_days",
+            "payments_before": "audit.recurring.gaps_before",
+            "previous_id": "gold.recent_transactions.txn_id@previous_id",
+        },
+    ),
+    Detector(
+        "AN-15",
+        sql_of(HERE, "round_amount"),
+        {
+            **_CHARGE,
+            "vendor_before": "audit.round_amount.vendor_before",
+            "vendor_round": "audit.round_amount.vendor_round",
+        },
+    ),
+    Detector(
+        "AN-16",
+        sql_of(HERE, "day_off"),
+        {
+            **_CHARGE,
+            "day_off": "audit.day_off.day_off",
+            "card_before": "audit.day_off.card_before",
+            "card_off": "audit.day_off.card_off",
+            "vendor_before": "audit.day_off.vendor_before",
+            "vendor_off": "audit.day_off.vendor_off",
+        },
+    ),
+    Detector(
+        "AN-17",
+        sql_of(HERE, "often_below"),
+        {
+            **_CHARGE,
+            "charges": "audit.often_below.charges",
+            "charges_around": "audit.often_below.charges_around",
+            "first_on": "audit.often_below.first_on",
+            "together": "audit.often_below.together",
+            "first_id": "gold.recent_transactions.txn_id@first_id",
+        },
     ),
 )
 
