@@ -19,7 +19,7 @@ from audit_pipeline.agents.reconciliation.linkage_sql import Window
 
 LINES_AT_ONCE = 300_000
 """Right lines that are matched in one go; the candidates of more fill a gigabyte."""
-LINES_A_BLOCK = 150_000
+LINES_A_BLOCK = 100_000
 POPULATION = 10_000
 """Lines of a side whose texts tell what is rare."""
 
@@ -50,12 +50,12 @@ class Lines:
         return self.texts.take(pa.array(np.arange(0, len(self), step))).to_pylist()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Block:
     """Lines that are compared at once.
 
     Attributes:
-        pairs: their candidates.
+        pairs: their candidates; `open_pairs` lets go of them.
         day_shares: day of a right line → the share of the background's lines on it.
         done: percent of the right side's days that come before this block.
     """
@@ -66,6 +66,11 @@ class Block:
     texts: linkage.Texts
     day_shares: Mapping[int, float]
     done: int
+
+    def open_pairs(self, used: "np.ndarray[Any, np.dtype[np.bool_]]") -> Candidates:
+        """The candidates whose left line is not used up; once, for they fill much memory."""
+        pairs, self.pairs = self.pairs, self.pairs.take(np.zeros(0, np.int64))
+        return pairs.take(~used[pairs.left]) if used.any() else pairs
 
 
 def blocks(

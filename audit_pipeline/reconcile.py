@@ -29,7 +29,7 @@ from audit_pipeline.blocks import Block, blocks
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.reconcile_result import ACCEPTED, REVIEW, TERMS, Reconciled, Result
 
-MEMORY_LIMIT = "700MB"
+MEMORY_LIMIT = "600MB"
 GROUPED_MAX = 100_000
 """Lines of a side left over that are grouped: three quarters of a minute and 700 MB."""
 BACKGROUND_LINES = 50_000
@@ -206,12 +206,11 @@ class _Run:
 
     def _match(self, block: Block, used: "np.ndarray[Any, np.dtype[np.bool_]]") -> None:
         """Decide a block; `used` are the left lines that have a partner, added to."""
-        pairs, lines = block.pairs, (float(len(block.left)), float(len(block.right)))
+        pairs, lines = block.open_pairs(used), (float(len(block.left)), float(len(block.right)))
         learn = self._learn and self._model.pairs == 0
         if learn:
             self._model = replace(self._model, likeness_chance=block.texts.alike_by_chance())
         else:
-            pairs = pairs.take(~used[pairs.left])
             first = block.left.first
             days = block.left.days[~used[first : first + len(block.left)]]
             reach = linkage.within_reach(days, block.right.days, block.day_shares, self._model)

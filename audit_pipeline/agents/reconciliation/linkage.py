@@ -28,6 +28,7 @@ from audit_pipeline.agents.reconciliation.linkage_model import (
     Floats,
     Ints,
     Model,
+    Smalls,
 )
 
 __all__ = ["TERMS", "Candidates", "Linkage", "Model", "Texts", "link", "taken", "within_reach"]
@@ -266,7 +267,7 @@ def _smoothed(counts: NDArray[np.float64] | Ints, pseudo_count: float) -> Floats
 
 
 def _learned(model: Model, pairs: Candidates, posterior: Floats) -> Model:
-    def seen(outcome: Ints, size: int, weight: Floats) -> Floats:
+    def seen(outcome: Smalls, size: int, weight: Floats) -> Floats:
         return np.bincount(outcome, weight, size).astype(np.float64)
 
     inside = ((pairs.boundary >= 1) & (pairs.boundary <= 3)).astype(float)  # noqa: PLR2004

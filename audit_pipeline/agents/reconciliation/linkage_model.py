@@ -11,6 +11,8 @@ from audit_pipeline.agents.reconciliation.linkage_sql import EQUAL, HEAD, Window
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Smalls = NDArray[np.signedinteger]
+"""Outcomes, in two bytes each: there are millions of pairs, and few outcomes."""
 
 VERSION = 1
 """Of what the parameters mean; a model of another version is refused."""
@@ -40,14 +42,14 @@ class Candidates:
 
     left: Ints
     right: Ints
-    lag: Ints
-    level: Ints
-    amount_bin: Ints
-    boundary: Ints
+    lag: Smalls
+    level: Smalls
+    amount_bin: Smalls
+    boundary: Smalls
     amount_rarity: Floats
     day_rarity: Floats
     text_rarity: Floats
-    person: Ints
+    person: Smalls
 
     def __len__(self) -> int:
         return len(self.left)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from audit_pipeline.agents.reconciliation import linkage, linkage_sql
 from audit_pipeline.agents.reconciliation.linkage import Candidates, Model
+from audit_pipeline.agents.reconciliation.linkage_model import Smalls
 from audit_pipeline.agents.reconciliation.linkage_sql import Window
 from audit_pipeline.model.query import Query
 
@@ -174,8 +175,8 @@ def as_candidates(found: Mapping[str, NDArray[np.generic]], window: Window) -> C
     left, right = (found[name].astype(np.int64) for name in ("left_n", "right_n"))
     order = np.argsort((left << 32) + right)
 
-    def whole(name: str) -> Ints:
-        return found[name][order].astype(np.int64)
+    def small(name: str) -> Smalls:
+        return found[name][order].astype(np.int16)
 
     def real(name: str) -> Floats:
         return found[name][order].astype(np.float64)
@@ -183,12 +184,12 @@ def as_candidates(found: Mapping[str, NDArray[np.generic]], window: Window) -> C
     return Candidates(
         left=left[order],
         right=right[order],
-        lag=whole("lag") + window.days_before,
-        level=whole("level"),
-        amount_bin=whole("amount_bin"),
-        boundary=whole("boundary"),
+        lag=small("lag") + np.int16(window.days_before),
+        level=small("level"),
+        amount_bin=small("amount_bin"),
+        boundary=small("boundary"),
         amount_rarity=real("amount_rarity"),
         day_rarity=real("day_rarity"),
         text_rarity=real("text_rarity"),
-        person=whole("person") if "person" in found else np.zeros(len(order), np.int64),
+        person=small("person") if "person" in found else np.zeros(len(order), np.int16),
     )
