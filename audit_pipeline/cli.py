@@ -314,6 +314,8 @@ def _reconcile(options: argparse.Namespace) -> int:
         raise BadUsage("--model brings its own window; leave --days-… and --tolerance out")
     if options.out.suffix.lower() not in (".csv", ".parquet", ".json", ".jsonl"):
         raise BadUsage(f"{options.out}: the name must end in .csv, .parquet, .json or .jsonl")
+    if options.out.resolve() in (options.left.resolve(), options.right.resolve()):
+        raise BadUsage("--out must be another file than --left and --right")
     mapping: dict[str, dict[str, tuple[str, ...]]] = {"left": {}, "right": {}}
     for side, field, columns in options.mapping:
         mapping[side][field] = columns
@@ -345,8 +347,11 @@ def _score(options: argparse.Namespace) -> int:
     from audit_pipeline.runs import Progress
     from audit_pipeline.score import FORMATS, LIMIT, Wish, score
 
-    for path in (options.out, options.signals):
-        if path is not None and path.suffix.lower() not in FORMATS:
+    written = [path for path in (options.out, options.signals) if path is not None]
+    if len({path.resolve() for path in (options.file, *written)}) <= len(written):
+        raise BadUsage("FILE, --out and --signals must be different files")
+    for path in written:
+        if path.suffix.lower() not in FORMATS:
             raise BadUsage(f"{path}: the name must end in {', '.join(FORMATS)}")
     began = time.monotonic()
     console = _console(options.json_file)

@@ -4,6 +4,7 @@ All charges of the extract know each other: each is compared with the others, be
 What the audit scores day by day knows earlier days only; the SQL is the same.
 """
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -271,6 +272,8 @@ class _Run:
             self._do(f"COPY ({sql}) TO {quoted(str(arriving))} ({FORMATS[out.suffix.lower()]})")
             arriving.replace(out)
         except (duckdb.IOException, OSError) as error:
+            with contextlib.suppress(OSError):
+                arriving.unlink(missing_ok=True)
             raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
 
     def _make(self, name: str, sql: str) -> None:

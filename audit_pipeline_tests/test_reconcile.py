@@ -163,6 +163,7 @@ def test_a_batch_takes_a_line_from_an_unsure_pair(tmp_path: Path):
         (["--left", "gone.csv"], "gone.csv"),
         (["--left", "a.txt"], "must end in"),
         (["--out", "out.xlsx"], "must end in"),
+        (["--out", "b.csv"], "must be another file"),
         (["--map", "left.id=Nothing"], "no column 'Nothing'"),
         (["--map", "middle.id=x"], "left.text="),
         (["--map", "left.colour=x"], "left.text="),

@@ -124,7 +124,7 @@ compared AS (
   FROM spelled
   SEMI JOIN slipped ON slipped.vendor = spelled.vendor AND slipped.digits = spelled.digits
   WINDOW known AS (PARTITION BY spelled.vendor, spelled.digits
-    ORDER BY spelled.made_at ROWS BETWEEN UNBOUNDED PRECEDING
+    ORDER BY spelled.made_at RANGE BETWEEN UNBOUNDED PRECEDING
     AND {"UNBOUNDED FOLLOWING" if sight.ahead else "CURRENT ROW"})
 )
 SELECT id FROM compared WHERE cents >= {LARGE_MIN} AND cents >= {SLIP_TIMES} * lowest""",

@@ -27,6 +27,18 @@ def _one_in(share: str) -> str:
     return f"'one in ' || {_count(f'greatest(round(1 / ({share})), 1)')}"
 
 
+def _percent(share: str) -> str:
+    # Rounded down, so that shares add up to no more than 100; the rest is for a sum of floats.
+    return f"CAST(floor(100 * {share} + 0.001) AS INTEGER)"
+
+
+def _usual(charges: str, own: str, wider: str) -> str:
+    # Without other charges a level's middle is the charge itself, or nothing.
+    return _money(f"exp(CASE WHEN {charges} > 0 THEN {own} ELSE {wider} END)")
+
+
+_VENDOR = _usual("vendor_charges", "vendor_middle", "category_middle")
+_SPENT = _usual("entity_charges", "spent_middle", "company_spent_middle")
 _AMOUNT = _money("cents / 100.0")
 _WHERE = f"{_AMOUNT} || ' at ' || vendor_name"
 _USUAL_PAIR = f"""CASE
@@ -35,7 +47,7 @@ _USUAL_PAIR = f"""CASE
     || ' (' || {_count("pair_charges")} || ' other charges)'
   WHEN pair_charges > 0 THEN ' where ' || entity_name || ' usually pays '
     || {_money("exp(pair_middle)")}
-  ELSE ' which usually charges ' || {_money("exp(vendor_middle)")} END"""
+  ELSE ' which usually charges ' || {_VENDOR} END"""
 _HOUR = "lpad(CAST(hour AS VARCHAR), 2, '0') || ':00'"
 _DAY = (
     "CASE weekday WHEN 1 THEN 'Monday' WHEN 2 THEN 'Tuesday' WHEN 3 THEN 'Wednesday'"
@@ -67,10 +79,9 @@ def _words(limit: str) -> dict[str, str]:
     return {
         "amount_category": f"{_AMOUNT} || ' where ' || category_name || ' usually costs ' || "
         + _money("exp(category_middle)"),
-        "amount_vendor": f"{_WHERE} || ' which usually charges ' || "
-        + _money("exp(CASE WHEN vendor_charges > 0 THEN vendor_middle ELSE category_middle END)"),
+        "amount_vendor": f"{_WHERE} || ' which usually charges ' || " + _VENDOR,
         "amount_entity": f"{_AMOUNT} || ' where ' || entity_name || ' would usually spend ' || "
-        + _money("exp(entity_middle)"),
+        + _usual("entity_charges", "entity_middle", "category_middle"),
         "amount_pair": f"{_WHERE} || {_USUAL_PAIR}",
         **{
             name: f"'only ' || {_one_in(share)} || ' ' || {what} || ' is as large as ' || {_AMOUNT}"
@@ -105,7 +116,7 @@ def _words(limit: str) -> dict[str, str]:
         " format('{:.1f}', CAST(2 * entity_charges / company_days AS DOUBLE))"
         " || ' would be usual'",
         "spent": f"{_money('exp(log_spent)')} || ' spent by ' || entity_name"
-        f" || ' within a day, where ' || {_money('exp(spent_middle)')} || ' would be usual'",
+        f" || ' within a day, where ' || {_SPENT} || ' would be usual'",
         "new_vendors": f"{_count('burst_novel')} || ' vendors new to ' || entity_name"
         " || ' within a day'",
         "duplicate": f"'the same amount again at ' || vendor_name || ' within {AGAIN_DAYS} days'",
@@ -137,7 +148,8 @@ def reasons(limit_cents: int) -> tuple[tuple[str, str], ...]:
         f"CASE WHEN {name} >= least_told THEN {{'bits': {name}, 'says': {words[name]}}} END"
         for name in SIGNALS
     )
-    clean = "left(regexp_replace({name}, '[[:cntrl:]]+', ' ', 'g'), {chars})"
+    # A semicolon ends a reason: no name may write one.
+    clean = r"left(regexp_replace({name}, '[\p{{Cc}}\p{{Cf}};]+', ' ', 'g'), {chars})"
     names = {
         key: clean.format(name=f"{key}_names.name", chars=NAME_CHARS)
         for key in ("entity", "vendor", "category")
@@ -197,9 +209,9 @@ listed AS (
 )
 SELECT id, array_to_string(list_concat(
   list_transform(cells, lambda cell:
-    CAST(round(100 * cell.bits / unit / greatest(units, 1e-9)) AS INTEGER) || ' %: ' || cell.says),
+    {_percent("cell.bits / unit / greatest(units, 1e-9)")} || ' %: ' || cell.says),
   CASE WHEN units > own_units THEN
-    [CAST(round(100 * (units - own_units) / units) AS INTEGER) || ' %: ' || {_count("companions")}
+    [{_percent("(units - own_units) / units")} || ' %: ' || {_count("companions")}
       || ' other unusual charge(s) of ' || entity_name || ' within a day']
   ELSE CAST([] AS VARCHAR[]) END), '; ') AS reasons
 FROM listed""",

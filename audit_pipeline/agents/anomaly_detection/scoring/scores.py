@@ -51,7 +51,7 @@ def scores(sight: Sight) -> tuple[tuple[str, str], ...]:
         for place, name in enumerate(SIGNALS)
     )
     curves = ",\n  ".join(
-        f"any_value(curve) FILTER (WHERE signal = {place}) AS {name}"
+        f"any_value(CASE WHEN signal = {place} THEN curve END) AS {name}"
         for place, name in enumerate(SIGNALS)
     )
     looked_up = ",\n    ".join(

@@ -1,8 +1,8 @@
 """How surprising each aspect of a charge is, in bits, in SQL.
 
 A bit is one halving: a signal of n bits is seen in one of 2^n charges by chance. Every signal
-compares a charge with the others that its baseline knows, never with itself, and leans on a wider
-level where a narrow one has little history.
+compares a charge with the others that are known: counts never hold the charge itself (middles and
+spreads do). It leans on a wider level where a narrow one has little history.
 """
 
 from audit_pipeline.agents.anomaly_detection.scoring.hits import PATTERNS
