@@ -251,8 +251,6 @@ def anomaly_scores(
 ) -> dg.MaterializeResult:
     """Every charge's anomaly score, 0 to 100, with the bits of each aspect."""
     with step_of("anomaly_detection", context, gold, store) as step:
-        step.table("vendor_spending_profile", "profiles")
-        step.table("run_isolation_forest", "forest")
         step.table("score_batch", "scores")
         bands = step.books.warehouse.rows(
             Query(

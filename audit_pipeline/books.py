@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from audit_pipeline import left_over, matches, settled
-from audit_pipeline.agents.anomaly_detection import forest
+from audit_pipeline import left_over, matches, scored, settled
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.context_enrichment import search
@@ -193,27 +192,10 @@ class Books:
     def _make_firsts(self) -> None:
         self._create("firsts", self._with((), anomaly_rules.HERE, "firsts"))
 
-    def _make_profiles(self) -> None:
-        query = self._with(("AN-07",), anomaly_rules.HERE, "profiles")
-        repeat_bits = _bindable(self.rules["AN-05"], "bits_min")
-        self._create("profiles", Query(query.sql, {**query.parameters, "repeat_bits": repeat_bits}))
-
-    def _make_features(self) -> None:
-        self._create("features", self._with(("AN-07",), anomaly_rules.HERE, "features"))
-
-    def _make_forest(self) -> None:
-        columns = ", ".join(("baseline_on", "training", "transaction_id", *forest.FEATURES))
-        scores = forest.run_isolation_forest(
-            self.warehouse.query(Query(f"SELECT {columns} FROM audit.features")),
-            self.rules["AN-07"].whole("training_rows_min"),
-        )
-        self.forest_trained_on = scores.trained_on
-        self._create(
-            "forest", pa.table({"transaction_id": scores.transaction_ids, "bits": scores.bits})
-        )
-
     def _make_scores(self) -> None:
-        self._create("scores", self._with(("AN-07",), anomaly_rules.HERE, "scores"))
+        self.forest_trained_on = scored.score_charges(
+            self.warehouse, self.rules, self.from_on, self.to_on
+        )
 
     # ── context enrichment ──────────────────────────────────────────────────────────────────────
     def _make_approvals(self) -> None:
@@ -303,10 +285,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "repeats": ("transactions",),
     "recurring": ("transactions",),
     "firsts": ("transactions",),
-    "profiles": ("transactions", "firsts", "repeats"),
-    "features": ("profiles",),
-    "forest": ("features",),
-    "scores": ("features", "forest"),
+    "scores": ("transactions", "firsts", "repeats"),
     "approvals": (),
     "approved_charges": ("transactions", "approvals"),
     "approval_customs": ("approved_charges",),

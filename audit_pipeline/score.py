@@ -192,7 +192,11 @@ class _Run:
         """`audit.scored`, `audit.counted` and `audit.reasons`."""
         self._progress("counting what is usual")
         sight = scoring.Sight(ahead=True)
-        for name, sql in scoring.steps(sight, self._limit_cents):
+        for name, sql in (
+            *scoring.of_timeline(sight, self._limit_cents),
+            *scoring.of_history(sight),
+            *scoring.scores(sight, scoring.ASPECTS),
+        ):
             if name in _SAID:
                 self._progress(_SAID[name])
             if name == "known_bursts":
@@ -203,7 +207,7 @@ class _Run:
                 self._see("known_signals", "SELECT * FROM audit.signals")
         self._progress("telling why")
         self._make("reported", f"SELECT id FROM audit.scored WHERE score >= {REASONS_FROM}")
-        for name, sql in scoring.reasons(self._limit_cents):
+        for name, sql in scoring.reasons(sight, self._limit_cents, scoring.ASPECTS):
             self._make(name, sql)
 
     def write(self) -> None:
@@ -242,7 +246,7 @@ class _Run:
         )
         if self.wish.signals:
             self._export(
-                "SELECT line.name AS id, signal.* EXCLUDE (id) FROM audit.signals AS signal"
+                f"SELECT line.name AS id, {', '.join(scoring.SIGNALS)} FROM audit.signals AS signal"
                 " JOIN audit.read_lines AS line ON line.id = signal.id ORDER BY line.id",
                 self.wish.signals,
             )

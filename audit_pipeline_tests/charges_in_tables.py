@@ -71,10 +71,19 @@ def fill(books: Books, only: set[int] | None = None) -> None:
         connection.execute(f"DELETE FROM audit.scored_charges WHERE id NOT IN ({ids})")
 
 
+def steps(sight: scoring.Sight, limit: int) -> tuple[tuple[str, str], ...]:
+    """Table → SQL from the timeline to the scores."""
+    return (
+        *scoring.of_timeline(sight, limit),
+        *scoring.of_history(sight),
+        *scoring.scores(sight, scoring.ASPECTS),
+    )
+
+
 def run(books: Books, only: set[int] | None = None, *, calibrated: bool = False) -> None:
     """`audit.scored` and all before it; `calibrated` keeps the history's signals of last time."""
     fill(books, only)
-    for name, sql in scoring.steps(scoring.Sight(books.ahead), books.limit):
+    for name, sql in steps(scoring.Sight(books.ahead), books.limit):
         make(name, sql)
         if name == "signals" and not calibrated:
             make(

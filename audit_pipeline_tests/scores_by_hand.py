@@ -295,15 +295,17 @@ class Books:
 
     def _pace(self, charge: Charge) -> Bits:
         near, others = self.near(charge, 1), len(self._others(charge, "entity"))
-        usual = 2 * others / self.days
+        usual = (2 if self.ahead else 1) * others / self.days
         own = level([self.spent[c.id] for c in self._of(charge, "entity")], 0.1)
         company = level(list(self.spent.values()), 0.1)
         spent = sigmas(self.log_spent(charge), own, others, company, SHRINK)
         novel = sum(self.novel(c) for c in near)
+        mean = math.exp(self.log_spent(charge)) / len(near)
+        fair = 1 if self.ahead else min(math.exp(charge.log_amount) / mean, 1)
         rare = -math.log2(max(self.novelty(charge.entity), 1e-4))
         return {
             "velocity": student(max((len(near) - 1 - usual) / math.sqrt(usual + 0.5), 0)),
-            "spent": student(max(spent, 0)),
+            "spent": student(max(spent, 0)) * fair,
             "new_vendors": (novel - 1) * rare if novel >= 2 else 0.0,
         }
 
@@ -408,18 +410,22 @@ def raised(bits: Mapping[int, float], books: Books) -> dict[int, Raised]:
     hot_from = quantile(own, 0.98)
     unit = max(quantile(own, 0.999) / 10, 0.1)
     scored = [c for c in books.timeline if c.id in bits]
-    among = Books(scored, books.ahead, books.limit)
+    # Without a look ahead, the new charges of a day are each other's companions.
+    raisable = [c for c in scored if books.ahead or not c.known]
+    among = Books(raisable, books.ahead, books.limit)
     hot = {c.id for c in scored if bits[c.id] > hot_from}
     others: dict[int, int] = {}
     unlikely: dict[int, float] = {}
-    for charge in scored:
-        day = among.near(charge, 1)
-        all_of = [c for c in scored if c.entity == charge.entity]
+    for charge in raisable:
+        same = [c for c in raisable if c.entity == charge.entity and c.day == charge.day]
+        day = among.near(charge, 1) if books.ahead else same
+        history = [c for c in scored if c.entity == charge.entity and c.known]
         day_hot = sum(c.id in hot for c in day)
         found = day_hot - (charge.id in hot)
         if found:
-            rest = sum(c.id in hot for c in all_of) - day_hot
-            share = (rest + 0.2) / (len(all_of) - len(day) + SHRINK)
+            of_day = sum(c.known for c in day)
+            rest = sum(c.id in hot for c in history) - sum(c.id in hot and c.known for c in day)
+            share = (rest + 0.2) / (len(history) - of_day + SHRINK)
             usual = max((len(day) - 1) * share, 1e-6)
             others[charge.id] = found
             bound = found * math.log(found / usual) - found + usual
@@ -430,7 +436,7 @@ def raised(bits: Mapping[int, float], books: Books) -> dict[int, Raised]:
         if charge.id in others:
             mine = unlikely[charge.id]
             at_least = sum(b >= mine - 1e-9 for b in unlikely.values())
-            more = min(mine, -math.log2(at_least / max(len(own), 1)))
+            more = min(mine, -math.log2(at_least / max(len(own), 1))) if books.ahead else mine
         units = own_units + 0.75 * min(own_units, max(more - 4, 0))
         score = 100 * (1 - 2 ** (-units / 5.7571))
         result[charge.id] = Raised(others.get(charge.id, 0), units, score)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from decimal import Decimal
 from functools import cache
 from itertools import pairwise
-from statistics import median
 
 import pytest
 from hypothesis import given, settings
@@ -624,94 +623,48 @@ def test_without_history_nothing_is_unusual(threshold: int, *, found: bool) -> N
 
 
 def test_an07_score_is_made_of_its_parts() -> None:
-    """Bits above the floors, a hundred at infinity, half the way at six bits."""
+    """Bits that add up, a reason from 50 on, and a finding above 70; the forest among them."""
     gold = company_and(odd("5000.00"), odd("90.00", "BRAND NEW", "new"))
     with books_of(gold, day(90), day(99)) as books:
         books.need("scores")
         rows = books.warehouse.rows(Query("SELECT * FROM audit.scores"))
         hits = audited("AN-07", books)
+        assert books.forest_trained_on == {day(90): 300}
     assert {row["transaction_id"] for row in rows} == {"odd", "new"}
     for row in rows:
-        parts = [float(str(v)) for k, v in row.items() if str(k).endswith("_bits")]
-        assert len(parts) == 5
-        assert sum(parts) == pytest.approx(float(str(row["bits"])), abs=0.03)
-        assert row["score"] == pytest.approx(
-            100 * (1 - 2 ** -(float(str(row["bits"])) / 6)), abs=0.1
-        )
+        parts = {k: float(str(v)) for k, v in row.items() if str(k).endswith("_bits")}
+        assert len(parts) == 27
+        assert sum(parts.values()) == pytest.approx(float(str(row["bits"])), abs=0.15)
+        assert parts["forest_bits"] > 0
+        assert bool(row["reasons"]) == (float(str(row["score"])) >= 50)
     assert {hit.transaction_id for hit in hits} == {
         row["transaction_id"] for row in rows if float(str(row["score"])) > 70
     }
 
 
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    def cut(share: float) -> float:
-        ordered, place = sorted(values), share * (len(values) - 1)
-        low = math.floor(place)
-        high = min(low + 1, len(ordered) - 1)
-        return ordered[low] + (place - low) * (ordered[high] - ordered[low])
-
-    return cut(0.5), cut(0.25), cut(0.75)
-
-
-def shrunk(groups: list[list[float]]) -> tuple[float, float]:
-    """What is usual and how far it spreads, each group leaning on the one before it."""
-    usual, sigma = 0.0, 0.0
-    for level, logs in enumerate(groups):
-        middle, low, high = quartiles(logs) if logs else (0.0, 0.0, 0.0)
-        spread = max((high - low) / 1.349, 0.15)
-        n, weight = len(logs), 10 if level else 0
-        usual = (n * middle + weight * usual) / (n + weight)
-        sigma = math.sqrt((n * spread**2 + weight * sigma**2) / (n + weight))
-    return usual, sigma
+def known_to(gold: Gold, on: int) -> list[tuple[str, int]]:
+    """The charges that the scores of a day know (1) or judge (0)."""
+    with books_of(gold, day(on), day(on)) as books:
+        books.need("scores")
+        rows = books.warehouse.rows(
+            Query(
+                "SELECT line.transaction_id, known.known FROM audit.known_charges AS known"
+                " JOIN audit.timeline AS line ON line.id = known.id ORDER BY 2, 1"
+            )
+        )
+    return [(str(row["transaction_id"]), int(str(row["known"]))) for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("name", "amount"), [("SHOP A", "5000.00"), ("SHOP B", "45.00"), ("X", "1.00")]
-)
-def test_distances_lean_on_the_level_above(name: str, amount: str) -> None:
-    """Pair on vendor on category on company, by ten charges; in plain Python."""
-    gold = company_and(odd(amount, name))
-    rows = [
-        (math.log(float(str(r["amount"]))), r["vendor"], line["card_number"])
-        for r, line in zip(gold["recent_transactions"], gold["credit_cards"], strict=True)
-        if r["txn_id"] != "odd"
-    ]
-    everything = [log for log, _, _ in rows]
-    own = [log for log, shop, _ in rows if shop == name]
-    pair = [log for log, shop, card in rows if shop == name and card == "**** 1111"]
-    payer = [log for log, _, card in rows if card == "**** 1111"]
-    with books_of(gold, day(95), day(95)) as books:
-        books.need("features")
-        (row,) = books.warehouse.rows(Query("SELECT * FROM audit.features WHERE NOT training"))
-    for column, groups in (
-        ("pair_distance", [everything, everything, own, pair]),
-        ("vendor_distance", [everything, everything, own]),
-        ("category_distance", [everything, everything]),
-        ("payer_distance", [everything, payer]),
-    ):
-        usual, sigma = shrunk(groups)
-        expected = (math.log(float(amount)) - usual) / sigma
-        assert row[column] == pytest.approx(expected, rel=1e-9), column
-    assert row["pair_charges"] == len(pair)
-    assert row["company_charges"] == len(everything)
-    assert row["is_vendor_first"] is (name == "X")
-
-
-def test_profiles_leave_repeated_charges_out() -> None:
+def test_what_is_usual_leaves_repeated_charges_out() -> None:
     """A charge that AN-05 found twice teaches nothing of what is usual."""
     doubled = ledger("again", company()[0]["amount"], company()[0]["vendor"], at(1, 9))
-    for gold, charges in ((company_and(), 300), (company_and(doubled), 300)):
-        gold = together(gold, charged(odd("50.00"), category="shops"))  # noqa: PLW2901
-        with books_of(gold, day(95), day(95)) as books:
-            books.need("profiles")
-            known = books.warehouse.value(
-                Query("SELECT charges FROM audit.profiles WHERE level = 'company'")
-            )
-        assert known == charges
+    plain = known_to(company_and(odd("50.00")), 95)
+    assert len(plain) == 301
+    assert known_to(company_and(odd("50.00"), doubled), 95) == plain
 
 
-def test_profiles_end_before_the_month_and_reach_back_a_year() -> None:
-    """The baseline of April has 365 days before the first of April, and none of April's."""
+def test_history_ends_before_the_month_and_reaches_back_a_year() -> None:
+    """April knows the 365 days before its first, and of itself only the day that is audited."""
     gold = charged(
         ledger("too-old", "11.00", "A", day(90 - 366)),
         ledger("old", "10.00", "A", day(90 - 365)),
@@ -719,11 +672,7 @@ def test_profiles_end_before_the_month_and_reach_back_a_year() -> None:
         ledger("april", "50.00", "A", day(90)),
         ledger("audited", "50.00", "A", day(99)),
     )
-    with books_of(gold, day(99), day(99)) as books:
-        books.need("profiles")
-        rows = books.warehouse.rows(Query("SELECT * FROM audit.profiles WHERE level = 'company'"))
-    assert [(row["baseline_on"], row["charges"]) for row in rows] == [(day(90), 2)]
-    assert rows[0]["median"] == pytest.approx(median([math.log(10), math.log(30)]))
+    assert known_to(gold, 99) == [("audited", 0), ("last", 1), ("old", 1)]
 
 
 # ── AN-04: new vendors ────────────────────────────────────────────────────────────────────────────

@@ -21,6 +21,7 @@ from audit_pipeline_tests.charges_in_tables import (
 )
 from audit_pipeline_tests.scores_by_hand import Books, Charge, quantile
 
+SIGHT = scoring.Sight(ahead=True)
 NEVER_MORE = "has never paid more than 36.50 (12 other charges)"
 WEEK = "within 7 days"
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
@@ -73,7 +74,7 @@ def tell() -> str:
 def name_everything() -> None:
     for key in ("entity", "vendor", "category"):
         make(f"{key}_names", f"SELECT DISTINCT {key}, {key} AS name FROM audit.timeline")
-    for table, sql in scoring.reasons(LIMIT):
+    for table, sql in scoring.reasons(SIGHT, LIMIT, scoring.ASPECTS):
         make(table, sql)
 
 

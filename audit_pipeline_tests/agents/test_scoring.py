@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -69,8 +70,10 @@ def check_signals(books: Books) -> None:
     for charge in books.timeline:
         if charge.id in found:
             told, expected = found[charge.id], books.signals(charge)
-            assert tuple(told) == scoring.SIGNALS
-            assert expected.keys() == told.keys()
+            assert tuple(expected) == scoring.SIGNALS
+            assert scores_by_hand.either(told["pair_distance"]) == pytest.approx(
+                expected["amount_pair"], rel=1e-5, abs=1e-5
+            )
             for name, bits in expected.items():
                 assert told[name] == pytest.approx(bits, rel=1e-5, abs=1e-5), (name, charge)
 
@@ -85,7 +88,9 @@ def check_scores(books: Books) -> None:
         assert calibration[name] == sorted(calibration[name])
     counted = by_id("counted")
     for place, told in signals.items():
-        weighed = {name: calibration[name][scores_by_hand.bin_of(b)] for name, b in told.items()}
+        weighed = {
+            name: calibration[name][scores_by_hand.bin_of(told[name])] for name in scoring.SIGNALS
+        }
         bits, parts = scores_by_hand.combined(weighed)
         assert counted[place].pop("bits") == pytest.approx(bits, abs=1e-9)
         assert counted[place] == pytest.approx(parts, rel=1e-5, abs=1e-6)
@@ -312,11 +317,19 @@ def test_a_charge_is_compared_with_the_others_only() -> None:
 # ── Databricks ──────────────────────────────────────────────────────────────────────────────────
 
 
+def form(sight: scoring.Sight, aspects: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    return {
+        **dict(scoring.of_timeline(sight, LIMIT)),
+        **dict(scoring.of_history(sight)),
+        **dict(scoring.scores(sight, aspects)),
+        **dict(scoring.reasons(sight, LIMIT, aspects)),
+    }
+
+
 def all_sql() -> dict[str, str]:
-    texts = dict(scoring.steps(scoring.Sight(ahead=True), LIMIT)) | dict(scoring.reasons(LIMIT))
-    for name, sql in scoring.steps(scoring.Sight(ahead=False), LIMIT):
-        if sql != texts[name]:
-            texts[f"{name} of no later days"] = sql
+    texts = form(scoring.Sight(ahead=True), scoring.ASPECTS)
+    audited = form(scoring.Sight(ahead=False), {**scoring.ASPECTS, **scoring.COMBINATION})
+    texts |= {f"{name} of an audit": sql for name, sql in audited.items() if sql != texts[name]}
     columns = scoring.timeline_columns("cents", "made_at")
     return texts | {"timeline": f"SELECT {columns} FROM audit.lines"}
 

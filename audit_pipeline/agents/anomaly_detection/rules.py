@@ -1,6 +1,6 @@
 """Anomaly detection's rules, AN-01 to AN-17.
 
-Those on amounts and habits compare with `audit.profiles`, which knows the days before the audited
+Those on amounts and habits compare with `audit.scores`, which knows the days before the audited
 month; those on one vendor's series look at earlier charges only.
 """
 
@@ -67,7 +67,7 @@ DETECTORS: tuple[Detector, ...] = (
     Detector(
         "AN-04",
         sql_of(HERE, "new_vendor"),
-        {**_CHARGE, "upper_decile": "audit.profiles.upper_decile"},
+        {**_CHARGE, "upper_decile": "audit.scores.upper_decile"},
     ),
     Detector(
         "AN-05",
@@ -90,7 +90,7 @@ DETECTORS: tuple[Detector, ...] = (
         {
             **_CHARGE,
             "score": "audit.scores.score",
-            "parts": "audit.scores.bits",
+            "parts": "audit.scores.reasons",
             "usual_amount": "audit.scores.usual_amount",
         },
     ),

@@ -2,16 +2,32 @@
 
 The same SQL scores a closed extract, where all charges know each other, and an audited month, which
 knows the days before it; `audit.timeline`, `audit.known_charges` and `audit.scored_charges` say
-which. Tables are made in the order of `steps`.
+which. Tables are made in the order of `of_timeline`, `of_history`, `scores`, `reasons`.
 """
 
-from audit_pipeline.agents.anomaly_detection.scoring.hits import Sight, hits
+from audit_pipeline.agents.anomaly_detection.scoring.hits import HIT_PROFILES, Sight, hits
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import PROFILES
 from audit_pipeline.agents.anomaly_detection.scoring.reasons import reasons
 from audit_pipeline.agents.anomaly_detection.scoring.scores import scores
-from audit_pipeline.agents.anomaly_detection.scoring.signals import SIGNALS, SIGNALS_SQL, bursts
+from audit_pipeline.agents.anomaly_detection.scoring.signals import (
+    ASPECTS,
+    COMBINATION,
+    SIGNALS,
+    bursts,
+    signals_sql,
+)
 
-__all__ = ["SIGNALS", "Sight", "reasons", "steps", "timeline_columns"]
+__all__ = [
+    "ASPECTS",
+    "COMBINATION",
+    "SIGNALS",
+    "Sight",
+    "of_history",
+    "of_timeline",
+    "reasons",
+    "scores",
+    "timeline_columns",
+]
 
 AMOUNT_BIN = 0.25
 """Width of the bins of amounts, in natural logarithms: a quarter of the amount."""
@@ -27,22 +43,30 @@ def timeline_columns(cents: str, made_at: str) -> str:
     )
 
 
-def steps(sight: Sight, limit_cents: int) -> tuple[tuple[str, str], ...]:
-    """Table → SQL from `audit.timeline` to `audit.scored`, in the order in which they can be made.
+def of_timeline(sight: Sight, limit_cents: int) -> tuple[tuple[str, str], ...]:
+    """Table → SQL of what `audit.timeline` says by itself, in the order in which it can be made.
 
     Args:
         sight: what a charge's window may see of the days after it.
         limit_cents: up to which nobody has to approve.
+    """
+    return (("bursts", bursts(sight.days(1))), *hits(sight, limit_cents))
+
+
+def of_history(sight: Sight, signals: str = "signals") -> tuple[tuple[str, str], ...]:
+    """Table → SQL from `audit.known_charges` to the signals, in the order as they can be made.
+
+    Args:
+        sight: what a charge's window may see of the days after it.
+        signals: the name of the last table.
     """
     known_bursts = (
         "SELECT charge.entity, charge.known, burst.log_spent\n"
         "FROM audit.known_charges AS charge JOIN audit.bursts AS burst ON burst.id = charge.id"
     )
     return (
-        ("bursts", bursts(sight.days(1))),
         ("known_bursts", known_bursts),
         *PROFILES,
-        *hits(sight, limit_cents),
-        ("signals", SIGNALS_SQL),
-        *scores(sight),
+        *HIT_PROFILES,
+        (signals, signals_sql(sight)),
     )

@@ -42,6 +42,11 @@ class Sight:
 
     ahead: bool
 
+    @property
+    def span(self) -> int:
+        """How many days a window of one day on each side covers."""
+        return 2 if self.ahead else 1
+
     def days(self, count: int) -> str:
         """SQL of a window's frame."""
         end = f"INTERVAL {count} DAY FOLLOWING" if self.ahead else "CURRENT ROW"
@@ -117,7 +122,7 @@ SELECT id FROM near WHERE lowest <> highest""",
 slipped AS (
   SELECT vendor, digits FROM spelled
   GROUP BY vendor, digits
-  HAVING max(cents) >= {LARGE_MIN} AND max(cents) >= {SLIP_TIMES} * min(cents)
+  HAVING max(cents) >= {LARGE_MIN} AND max(cents) / {SLIP_TIMES} >= min(cents)
 ),
 compared AS (
   SELECT spelled.id, spelled.cents, min(spelled.cents) OVER known AS lowest
@@ -127,7 +132,7 @@ compared AS (
     ORDER BY spelled.made_at RANGE BETWEEN UNBOUNDED PRECEDING
     AND {"UNBOUNDED FOLLOWING" if sight.ahead else "CURRENT ROW"})
 )
-SELECT id FROM compared WHERE cents >= {LARGE_MIN} AND cents >= {SLIP_TIMES} * lowest""",
+SELECT id FROM compared WHERE cents >= {LARGE_MIN} AND cents / {SLIP_TIMES} >= lowest""",
         ),
         (
             "hits_split",
@@ -161,28 +166,47 @@ FROM (
 ) AS patterns
 GROUP BY id""",
         ),
-        (
-            "profile_hits",
-            "SELECT charge.vendor,\n  "
-            + ",\n  ".join(f"CAST(sum(hits.{name}) AS DOUBLE) AS {name}" for name in PATTERNS)
-            + "\nFROM audit.hits AS hits\n"
-            "JOIN audit.known_charges AS charge ON charge.id = hits.id AND charge.known = 1\n"
-            "GROUP BY charge.vendor",
-        ),
-        (
-            "profile_company_hits",
-            "SELECT "
-            + ",\n  ".join(
-                f"greatest(coalesce(sum(hits.{name}), 0) / greatest(any_value(company.charges), 1),"
-                f" {SHARE_MIN}) AS {name}"
-                for name in PATTERNS
-            )
-            + "\nFROM audit.profile_company AS company\n"
-            "LEFT JOIN audit.profile_hits AS hits ON true",
-        ),
-        (
-            "hit_bits",
-            f"""WITH prices AS (
+    )
+
+
+def _flagged(place: int, source: str) -> str:
+    """All of a source's rows, with 1 for one pattern and 0 for the others."""
+    cells = ", ".join(f"{int(i == place)} AS {name}" for i, name in enumerate(PATTERNS))
+    return f"SELECT id, {cells} FROM {source}"
+
+
+def _bits(place: int) -> str:
+    name = PATTERNS[place]
+    share = (
+        f"(greatest(coalesce(usual.{name}, 0) - charge.own, 0) + {SHRINK} * company.{name})"
+        f" / (greatest(vendor.charges - charge.own, 0) + {SHRINK})"
+    )
+    return f"CASE WHEN hits.{name} = 1 THEN -log2({share}) ELSE 0 END AS {name}"
+
+
+HIT_PROFILES: tuple[tuple[str, str], ...] = (
+    (
+        "profile_hits",
+        "SELECT charge.vendor,\n  "
+        + ",\n  ".join(f"CAST(sum(hits.{name}) AS DOUBLE) AS {name}" for name in PATTERNS)
+        + "\nFROM audit.hits AS hits\n"
+        "JOIN audit.known_charges AS charge ON charge.id = hits.id AND charge.known = 1\n"
+        "GROUP BY charge.vendor",
+    ),
+    (
+        "profile_company_hits",
+        "SELECT "
+        + ",\n  ".join(
+            f"greatest(coalesce(sum(hits.{name}), 0)"
+            f" / greatest(any_value(company.charges), 1), {SHARE_MIN}) AS {name}"
+            for name in PATTERNS
+        )
+        + "\nFROM audit.profile_company AS company\n"
+        "LEFT JOIN audit.profile_hits AS hits ON true",
+    ),
+    (
+        "hit_bits",
+        f"""WITH prices AS (
   SELECT charge.vendor, charge.cents, CAST(count(*) AS DOUBLE) AS charges
   FROM audit.known_charges AS charge
   SEMI JOIN audit.hits_duplicate AS again
@@ -207,20 +231,6 @@ CROSS JOIN audit.profile_company_hits AS company
 LEFT JOIN audit.profile_hits AS usual ON usual.vendor = charge.vendor
 LEFT JOIN audit.hits_duplicate AS again ON again.id = hits.id
 LEFT JOIN prices ON prices.vendor = charge.vendor AND prices.cents = charge.cents""",
-        ),
-    )
-
-
-def _flagged(place: int, source: str) -> str:
-    """All of a source's rows, with 1 for one pattern and 0 for the others."""
-    cells = ", ".join(f"{int(i == place)} AS {name}" for i, name in enumerate(PATTERNS))
-    return f"SELECT id, {cells} FROM {source}"
-
-
-def _bits(place: int) -> str:
-    name = PATTERNS[place]
-    share = (
-        f"(greatest(coalesce(usual.{name}, 0) - charge.own, 0) + {SHRINK} * company.{name})"
-        f" / (greatest(vendor.charges - charge.own, 0) + {SHRINK})"
-    )
-    return f"CASE WHEN hits.{name} = 1 THEN -log2({share}) ELSE 0 END AS {name}"
+    ),
+)
+"""How often each vendor shows each pattern, and what a hit is worth; as `profiles.PROFILES`."""

@@ -48,10 +48,10 @@ FROM (
 PROFILES: tuple[tuple[str, str], ...] = (
     (
         "profile_company",
-        f"""SELECT company.*, span.first_on, span.days, span.timed
+        f"""SELECT company.*, span.first_on, span.days, span.timed, span.upper_decile
 FROM ({_amounts("log_amount", COMPANY_SPREAD_MIN)}) AS company
 CROSS JOIN (
-  SELECT min(day) AS first_on,
+  SELECT min(day) AS first_on, coalesce(quantile_cont(log_amount, 0.9), 0) AS upper_decile,
     CAST(greatest(coalesce(date_diff('day', min(day), max(day)), 1), 1) AS DOUBLE) AS days,
     -- Whole-day stamps say nothing of the hour; a stray time among them is no clock.
     coalesce(avg(CASE WHEN made_at <> day THEN 1.0 ELSE 0.0 END), 0) > {TIMED_SHARE} AS timed

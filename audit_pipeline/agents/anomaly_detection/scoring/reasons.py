@@ -4,12 +4,15 @@ Amounts and counts come from the same profiles as the bits. Names are the ledger
 characters become spaces, and nothing is made of what they say.
 """
 
+from collections.abc import Mapping, Sequence
+
 from audit_pipeline.agents.anomaly_detection.scoring.hits import (
     AGAIN_DAYS,
     PATTERNS,
     SPLIT_DAYS,
+    Sight,
 )
-from audit_pipeline.agents.anomaly_detection.scoring.signals import SIGNALS, known
+from audit_pipeline.agents.anomaly_detection.scoring.signals import known
 
 REASONS_MAX = 3
 NAME_CHARS = 60
@@ -59,7 +62,16 @@ def _of(part: str, whole: str) -> str:
     return f"{_count(part)} || ' of ' || {_count(whole)}"
 
 
-def _words(limit: str) -> dict[str, str]:
+def _unless_alone(sentence: str, others: str) -> str:
+    """The sentence, or where there are no others that it could speak of how rare a category is."""
+    rare = _one_in("(category_charges + 0.5) / company_charges")
+    return (
+        f"CASE WHEN {others} > 0 THEN {sentence} ELSE"
+        f" 'only ' || {rare} || ' charges is booked as ' || category_name END"
+    )
+
+
+def _words(limit: str, span: int) -> dict[str, str]:
     """Signal → the SQL of a sentence without its full stop."""
     tails = {
         "tail_company": ("company_tail", "'charges'"),
@@ -87,12 +99,18 @@ def _words(limit: str) -> dict[str, str]:
             name: f"'only ' || {_one_in(share)} || ' ' || {what} || ' is as large as ' || {_AMOUNT}"
             for name, (share, what) in tails.items()
         },
-        "category_entity": "entity_name || ' spends on ' || category_name || ' only in ' || "
-        + _of("entity_category_charges", "entity_charges")
-        + " || ' other charges'",
-        "category_vendor": "vendor_name || ' is booked as ' || category_name || ' only in ' || "
-        + _of("vendor_category_charges", "vendor_charges")
-        + " || ' other charges'",
+        "category_entity": _unless_alone(
+            "entity_name || ' spends on ' || category_name || ' only in ' || "
+            + _of("entity_category_charges", "entity_charges")
+            + " || ' other charges'",
+            "entity_charges",
+        ),
+        "category_vendor": _unless_alone(
+            "vendor_name || ' is booked as ' || category_name || ' only in ' || "
+            + _of("vendor_category_charges", "vendor_charges")
+            + " || ' other charges'",
+            "vendor_charges",
+        ),
         "pair_new": "entity_name || ' pays ' || vendor_name || ' for the first time, as in '"
         f" || {_one_in('novelty')} || ' of its charges'",
         "vendor_rare": "vendor_name || ' has only ' || "
@@ -113,7 +131,7 @@ def _words(limit: str) -> dict[str, str]:
         + " || ' other charges at ' || vendor_name",
         "velocity": f"{_count('burst_charges')} || ' charges of ' || entity_name"
         " || ' within a day, where ' ||"
-        " format('{:.1f}', CAST(2 * entity_charges / company_days AS DOUBLE))"
+        f" format('{{:.1f}}', CAST({span} * entity_charges / company_days AS DOUBLE))"
         " || ' would be usual'",
         "spent": f"{_money('exp(log_spent)')} || ' spent by ' || entity_name"
         f" || ' within a day, where ' || {_SPENT} || ' would be usual'",
@@ -127,26 +145,32 @@ def _words(limit: str) -> dict[str, str]:
         "split": f"'part of charges at ' || vendor_name || ' that reach the limit of {limit}"
         f" within {SPLIT_DAYS} days'",
         "below_limit": f"{_AMOUNT} || ' is just below the limit of {limit}'",
+        "forest": "'a combination that is easy to tell from earlier ones (isolation forest)'",
         "round_amount": f"{_AMOUNT} || ' is a round sum, which ' || vendor_name"
         " || ' hardly ever charges'",
     }
 
 
-def reasons(limit_cents: int) -> tuple[tuple[str, str], ...]:
+def reasons(
+    sight: Sight, limit_cents: int, aspects: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, str], ...]:
     """Tables of the reasons of the charges in `audit.reported` (id), as they can be made.
 
     Args:
+        sight: of what a charge's window may see of the days after it.
         limit_cents: up to which nobody has to approve.
+        aspects: aspect → its signals.
 
     Returns:
         `reasons` has id and reasons: up to REASONS_MAX sentences, the strongest first, and one more
         where companions raised the charge, each after its share of the score.
     """
-    words = _words(f"{limit_cents / 100:,.2f}")
+    words = _words(f"{limit_cents / 100:,.2f}", sight.span)
+    signals = [name for names in aspects.values() for name in names]
     # Words cost more than numbers: only those that are told are made.
     cells = ",\n    ".join(
         f"CASE WHEN {name} >= least_told THEN {{'bits': {name}, 'says': {words[name]}}} END"
-        for name in SIGNALS
+        for name in signals
     )
     # A semicolon ends a reason: no name may write one.
     clean = r"left(regexp_replace({name}, '[\p{{Cc}}\p{{Cf}};]+', ' ', 'g'), {chars})"
@@ -176,10 +200,11 @@ GROUP BY entity, vendor""",
         ),
         (
             "reasons",
-            f"""WITH facts AS (
+            f"""WITH facts AS MATERIALIZED (
 {known("SEMI JOIN audit.reported AS reported ON reported.id = charge.id")}
 ),
-told AS (
+-- Made once: each sentence would repeat what it is made of.
+told AS MATERIALIZED (
   SELECT facts.* EXCLUDE ({", ".join(PATTERNS)}), counted.* EXCLUDE (id, bits), charge.cents,
     charge.hour, charge.weekday,
     {names["entity"]} AS entity_name, {names["vendor"]} AS vendor_name,
@@ -188,7 +213,7 @@ told AS (
     CASE WHEN charge.own = 1 AND charge.cents = pairs.most AND pairs.at_most = 1
       THEN pairs.second ELSE pairs.most END AS pair_most,
     scored.companions, scored.units, scored.unit, scored.bits / scored.unit AS own_units,
-    greatest(list_reverse_sort([{", ".join(f"counted.{name}" for name in SIGNALS)}])[{REASONS_MAX}],
+    greatest(list_reverse_sort([{", ".join(f"counted.{name}" for name in signals)}])[{REASONS_MAX}],
       1e-9) AS least_told
   FROM facts
   JOIN audit.scored_charges AS charge ON charge.id = facts.id

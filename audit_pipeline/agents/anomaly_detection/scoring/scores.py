@@ -8,9 +8,10 @@ charges of its entity within a day is raised, up to its own worth once more, by 
 of them are (Chernoff's bound of Poisson's tail).
 """
 
+from collections.abc import Mapping, Sequence
+
 from audit_pipeline.agents.anomaly_detection.scoring.hits import Sight
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import SHRINK
-from audit_pipeline.agents.anomaly_detection.scoring.signals import ASPECTS, SIGNALS
 
 BINS_A_BIT, BINS = 20, 800
 """Of the histograms that calibrate: finer than anybody reads, and up to forty bits."""
@@ -39,34 +40,45 @@ def _bin(signal: str) -> str:
     )
 
 
-def scores(sight: Sight) -> tuple[tuple[str, str], ...]:
+def scores(sight: Sight, aspects: Mapping[str, Sequence[str]]) -> tuple[tuple[str, str], ...]:
     """Tables of the score, in the order in which they can be made, from `audit.signals`.
 
     Args:
-        sight: of what the charges of a day see of each other.
+        sight: of what the charges of a day see of each other. Where they see ahead, all charges
+            are each other's history; otherwise new ones (`own` 0) have the companions of their
+            own day, whatever else is scored with them.
+        aspects: aspect → its signals.
     """
+    signals = [name for names in aspects.values() for name in names]
     histograms = "\n  UNION ALL ".join(
         f"SELECT {place} AS signal, {_bin(name)} AS bin, count(*) AS found"
         f" FROM audit.known_signals GROUP BY {_bin(name)}"
-        for place, name in enumerate(SIGNALS)
+        for place, name in enumerate(signals)
     )
     curves = ",\n  ".join(
         f"any_value(CASE WHEN signal = {place} THEN curve END) AS {name}"
-        for place, name in enumerate(SIGNALS)
+        for place, name in enumerate(signals)
     )
     looked_up = ",\n    ".join(
         f"CAST(calibration.{name}[{_bin(f'signal.{name}')} + 1] AS DOUBLE) AS {name}"
-        for name in SIGNALS
+        for name in signals
     )
     lengths = ",\n    ".join(
         f"sqrt({' + '.join(f'power({name}, 2)' for name in names)}) AS of_{aspect}"
-        for aspect, names in ASPECTS.items()
+        for aspect, names in aspects.items()
     )
     parts = ",\n  ".join(
         f"CAST(coalesce(power({name}, 2) / nullif(of_{aspect}, 0), 0) AS FLOAT) AS {name}"
-        for aspect, names in ASPECTS.items()
+        for aspect, names in aspects.items()
         for name in names
     )
+    day = (
+        f" ORDER BY marked.made_at {sight.days(1)}"
+        if sight.ahead
+        else (", CAST(marked.made_at AS DATE)")
+    )
+    # What is seen of companions is seen in all charges only.
+    seen = "least(seen.bits, -log2(seen.at_least / heat.charges))" if sight.ahead else "seen.bits"
     return (
         (
             "calibration",
@@ -75,7 +87,7 @@ def scores(sight: Sight) -> tuple[tuple[str, str], ...]:
 ),
 every_bin AS (
   SELECT signals.signal, bins.bin, coalesce(found.found, 0) AS found
-  FROM (SELECT CAST(unnest(range({len(SIGNALS)})) AS INTEGER) AS signal) AS signals
+  FROM (SELECT CAST(unnest(range({len(signals)})) AS INTEGER) AS signal) AS signals
   CROSS JOIN (SELECT CAST(unnest(range({BINS})) AS INTEGER) AS bin) AS bins
   LEFT JOIN found ON found.signal = signals.signal AND found.bin = bins.bin
 ),
@@ -111,7 +123,7 @@ lengths AS (
   SELECT *, {lengths}
   FROM weighed
 )
-SELECT id, {" + ".join(f"of_{aspect}" for aspect in ASPECTS)} AS bits,
+SELECT id, {" + ".join(f"of_{aspect}" for aspect in aspects)} AS bits,
   {parts}
 FROM lengths""",
         ),
@@ -133,28 +145,34 @@ WHERE own = 1""",
             # Charges with hot companions, and how unlikely so many are where few are usual.
             "companions",
             f"""WITH marked AS (
-  SELECT summed.id, summed.entity, summed.made_at,
+  SELECT summed.id, summed.entity, summed.made_at, summed.own,
     CASE WHEN summed.bits > heat.hot_bits THEN 1 ELSE 0 END AS hot
   FROM audit.summed AS summed
   CROSS JOIN audit.heat AS heat
 ),
 entities AS (
   SELECT entity, CAST(sum(hot) AS DOUBLE) AS hot, CAST(count(*) AS DOUBLE) AS charges
-  FROM marked GROUP BY entity HAVING sum(hot) > 0
+  FROM marked WHERE own = 1 GROUP BY entity
+),
+hot_entities AS (
+  SELECT entity FROM marked GROUP BY entity HAVING sum(hot) > 0
 ),
 near AS (
-  SELECT marked.id, marked.entity, marked.hot, CAST(sum(marked.hot) OVER day AS DOUBLE) AS day_hot,
+  SELECT marked.id, marked.entity, marked.hot, marked.own,
+    CAST(sum(marked.hot) OVER day AS DOUBLE) AS day_hot,
     CAST(count(*) OVER day AS DOUBLE) AS day_charges
   FROM marked
-  SEMI JOIN entities ON entities.entity = marked.entity
-  WINDOW day AS (PARTITION BY marked.entity ORDER BY marked.made_at {sight.days(1)})
+  SEMI JOIN hot_entities ON hot_entities.entity = marked.entity
+  WHERE marked.own = {int(sight.ahead)}
+  WINDOW day AS (PARTITION BY marked.entity{day})
 ),
 expected AS (
   SELECT near.id, near.day_hot - near.hot AS others,
-    greatest((near.day_charges - 1) * (entities.hot - near.day_hot + {SHRINK * HOT_SHARE})
-      / (entities.charges - near.day_charges + {SHRINK}), 1e-6) AS usual
+    greatest((near.day_charges - 1)
+      * (coalesce(entities.hot, 0) - near.own * near.day_hot + {SHRINK * HOT_SHARE})
+      / (coalesce(entities.charges, 0) - near.own * near.day_charges + {SHRINK}), 1e-6) AS usual
   FROM near
-  JOIN entities ON entities.entity = near.entity
+  LEFT JOIN entities ON entities.entity = near.entity
   WHERE near.day_hot > near.hot
 ),
 bounds AS (
@@ -165,7 +183,7 @@ bounds AS (
 seen AS (
   SELECT id, others, bits, count(*) OVER (ORDER BY bits DESC) AS at_least FROM bounds
 )
-SELECT seen.id, seen.others, least(seen.bits, -log2(seen.at_least / heat.charges)) AS bits
+SELECT seen.id, seen.others, {seen} AS bits
 FROM seen
 CROSS JOIN audit.heat AS heat""",
         ),

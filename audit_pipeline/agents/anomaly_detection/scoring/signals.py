@@ -5,7 +5,7 @@ compares a charge with the others that are known: counts never hold the charge i
 spreads do). It leans on a wider level where a narrow one has little history.
 """
 
-from audit_pipeline.agents.anomaly_detection.scoring.hits import PATTERNS
+from audit_pipeline.agents.anomaly_detection.scoring.hits import PATTERNS, Sight
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import SHRINK
 
 SIGMA = 1.4826
@@ -23,6 +23,8 @@ ASPECTS = {
     "pattern": PATTERNS,
 }
 """What a charge can be unusual in, and the signals that look at it."""
+COMBINATION = {"combination": ("forest",)}
+"""The isolation forest's opinion, where there is one."""
 SIGNALS = tuple(name for names in ASPECTS.values() for name in names)
 
 
@@ -156,7 +158,21 @@ LEFT JOIN audit.hit_bits AS hit
   ON hit.id = charge.id"""
 
 
-SIGNALS_SQL = f"""WITH known AS (
+def signals_sql(sight: Sight) -> str:
+    """SQL of the signals, and of what they compare with.
+
+    Args:
+        sight: of what a charge's window may see of the days after it.
+
+    Returns:
+        id, every one of SIGNALS, pair_distance (robust sigmas), pair_usual (logarithm of the
+        amount), and how many other charges the pair, the vendor and the company have.
+    """
+    usual = f"{sight.span} * entity_charges / company_days"
+    # A reviewer of single charges should not be sent the coffee of an expensive day. In an extract,
+    # where bursts are looked for, it may belong to one (and the bench loses a tenth without it).
+    fair = "" if sight.ahead else " * least(1, burst_charges * exp(log_amount - log_spent))"
+    return f"""WITH known AS (
 {known()}
 ),
 placed AS (
@@ -166,8 +182,9 @@ placed AS (
     {_distance("vendor", "category_middle", "category_spread", SHRINK)} AS vendor_distance,
     {_distance("entity", "category_middle", "category_spread", SHRINK)} AS entity_distance,
     {_distance("pair", _VENDOR_USUAL, "category_spread", _PAIR)} AS pair_distance,
-    (burst_charges - 1 - 2 * entity_charges / company_days)
-      / sqrt(2 * entity_charges / company_days + 0.5) AS burst_distance,
+    (burst_charges - 1 - {usual}) / sqrt({usual} + 0.5) AS burst_distance,
+    (pair_charges * pair_middle + {_PAIR} * ({_VENDOR_USUAL})) / (pair_charges + {_PAIR})
+      AS pair_usual,
     (log_spent - (entity_charges * spent_middle + {SHRINK} * company_spent_middle) / {_SPENT})
       / ({SIGMA} * sqrt((entity_charges * power(spent_spread, 2)
         + {SHRINK} * power(company_spent_spread, 2)) / {_SPENT})) AS spent_distance,
@@ -205,8 +222,9 @@ SELECT id, CAST({_either("category_distance")} AS FLOAT) AS amount_category,
   CAST({_share("vendor_weekday_charges", "vendor_charges", "weekday_share", _CLOCK)} AS FLOAT)
     AS weekday_vendor,
   CAST({_above("burst_distance")} AS FLOAT) AS velocity,
-  CAST({_above("spent_distance")} AS FLOAT) AS spent,
+  CAST({_above("spent_distance")}{fair} AS FLOAT) AS spent,
   CAST(CASE WHEN burst_novel >= 2 THEN -(burst_novel - 1) * log2(greatest(novelty, 1e-4))
     ELSE 0 END AS FLOAT) AS new_vendors,
-  {", ".join(f"CAST({name} AS FLOAT) AS {name}" for name in PATTERNS)}
+  {", ".join(f"CAST({name} AS FLOAT) AS {name}" for name in PATTERNS)},
+  pair_distance, pair_usual, pair_charges, vendor_charges, company_charges
 FROM placed"""
