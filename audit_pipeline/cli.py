@@ -6,7 +6,6 @@ traceback.
 """
 
 import argparse
-import datetime as dt
 import gc
 import json
 import os
@@ -17,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit_pipeline.cli_options import parser
 from audit_pipeline.model.errors import AuditError, BadUsage, GateClosed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ every 700 objects, as Python does, takes a twentieth of a long audit."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser(COMMANDS).parse_args(arguments)
     try:
         code = options.run(options)
         sys.stdout.flush()
@@ -52,234 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("audit-pipeline: stopped; run the same command again to go on", file=sys.stderr)
         return FAILED
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="audit-pipeline",
-        description="Audits a company's money: reconciles, scores, explains, flags.",
-        epilog="exit codes: 0 done; 1 quality gate closed, or a re-performance differs; "
-        "2 bad usage or input; 3 the audit failed",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    audit = commands.add_parser(
-        "audit",
-        help="audit a range of days",
-        description="Audits the days of a folder of gold files, as one Dagster run, and shows "
-        "what it found. Running it again changes nothing that was right.",
-    )
-    audit.add_argument(
-        "--fixtures",
-        metavar="DIR",
-        help="a folder of <table>.json, .jsonl, .csv or .parquet (default: fixtures/demo)",
-    )
-    audit.add_argument(
-        "--from", dest="from_on", type=_day, metavar="DAY", help="first day, YYYY-MM-DD"
-    )
-    audit.add_argument(
-        "--to", dest="to_on", type=_day, metavar="DAY", help="last day (default: all there are)"
-    )
-    audit.add_argument(
-        "--json", dest="json_file", metavar="FILE", help="write the result; - for stdout"
-    )
-    audit.add_argument("--rules", metavar="FILE", help="another rules.yaml")
-    audit.set_defaults(run=_audit)
-
-    flags = commands.add_parser(
-        "flags",
-        help="list flags, or show one with its evidence",
-        description="Without FLAG_ID: the flags of the last audits, the most severe first.",
-    )
-    flags.add_argument("flag_id", nargs="?", metavar="FLAG_ID", help="or its first 6 characters")
-    flags.add_argument("--severity", choices=["CRITICAL", "WARNING", "INFO"])
-    flags.add_argument("--rule", metavar="ID", help="with a finding of this rule, e.g. RC-02")
-    flags.add_argument("--population", metavar="NAME", help="of this data only, e.g. demo")
-    flags.add_argument("--all", action="store_true", help="decided and superseded ones too")
-    flags.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
-    flags.add_argument("--json", dest="json_file", metavar="FILE", help="write them; - for stdout")
-    flags.set_defaults(run=_flags)
-
-    reperform = commands.add_parser(
-        "reperform",
-        help="run a flag's stored queries again and compare",
-        description="Runs the stored query of each finding on the stored inputs, and says same "
-        "or different.",
-    )
-    reperform.add_argument("flag_id", metavar="FLAG_ID", help="or its first 6 characters")
-    reperform.add_argument("--sql", action="store_true", help="print the queries too")
-    reperform.set_defaults(run=_reperform)
-
-    reconcile = commands.add_parser(
-        "reconcile",
-        help="match the lines of any two extracts",
-        description="Matches the lines of two files (.csv, .parquet, .json, .jsonl) that record "
-        "the same payments: one to one by a learned probability, then batches, offsets and near "
-        "amounts. Needs no labels and no rules.",
-        epilog="OUT has one line a pair, one for each line of a batch, and one for each line "
-        "without a partner: kind, status (accepted from 0.95, review from 0.5, unmatched), "
-        "left_id, right_id, posterior, and the terms that add up to its score (ln of the odds). "
-        "example: audit-pipeline reconcile --left ledger.csv --right bank.csv --out matched.csv "
-        "--map left.text=vendor,memo",
-    )
-    for side in ("left", "right"):
-        reconcile.add_argument(f"--{side}", type=Path, required=True, metavar="FILE")
-    reconcile.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=".csv, .parquet, .json or .jsonl"
-    )
-    reconcile.add_argument(
-        "--map",
-        dest="mapping",
-        action="append",
-        default=[],
-        type=_mapped,
-        metavar="SIDE.FIELD=COLUMN[,COLUMN]",
-        help="which column is the id, date, amount, text or reference, where the name does not "
-        "say; may be given again",
-    )
-    reconcile.add_argument(
-        "--one-to-one", action="store_true", help="no batches, offsets or near amounts"
-    )
-    reconcile.add_argument(
-        "--days-before", type=_count, metavar="N", help="right before left, at most (default 5)"
-    )
-    reconcile.add_argument(
-        "--days-after", type=_count, metavar="N", help="right after left, at most (default 31)"
-    )
-    reconcile.add_argument(
-        "--tolerance", type=_share, metavar="SHARE", help="between amounts (default 0.15)"
-    )
-    reconcile.add_argument(
-        "--save-model", type=Path, metavar="FILE", help="keep what was learned, for --model"
-    )
-    reconcile.add_argument(
-        "--model",
-        type=Path,
-        metavar="FILE",
-        help="use what was learned before; only the share of lines with a partner is learned anew, "
-        "so a day of two hundred lines is enough",
-    )
-    reconcile.add_argument(
-        "--json", dest="json_file", metavar="FILE", help="write a summary; - for stdout"
-    )
-    reconcile.set_defaults(run=_reconcile)
-
-    score = commands.add_parser(
-        "score",
-        help="score the charges of any extract from 0 to 100, with reasons",
-        description="Scores the charges of a file (.csv, .parquet, .json, .jsonl) by how "
-        "surprising they are, and says why. Needs no labels and no rules.",
-        epilog="OUT has one line a charge: id, score (above 70: about one in a thousand), bits, "
-        "rules (patterns it shows), habits (patterns that its vendor shows all the time), reasons, "
-        "and the bits of every signal, which add up. example: audit-pipeline score charges.csv "
-        "--out scored.csv --map entity=card_number --map time=posted_at --limit 1000",
-    )
-    score.add_argument("file", type=Path, metavar="FILE")
-    score.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help=".csv, .parquet, .json or .jsonl"
-    )
-    score.add_argument(
-        "--map",
-        dest="mapping",
-        action="append",
-        default=[],
-        type=_mapped_field,
-        metavar="FIELD=COLUMN[,COLUMN]",
-        help="which column is the id, entity (a card, a person), vendor, category, amount or "
-        "time, where the name does not say; may be given again",
-    )
-    score.add_argument(
-        "--limit",
-        type=_money,
-        metavar="AMOUNT",
-        help="up to which nobody has to approve a charge (default 2500)",
-    )
-    score.add_argument(
-        "--signals", type=Path, metavar="FILE", help="write every signal's bits, uncalibrated"
-    )
-    score.add_argument(
-        "--json", dest="json_file", metavar="FILE", help="write a summary; - for stdout"
-    )
-    score.set_defaults(run=_score)
-
-    rules = commands.add_parser(
-        "rules", help="list the rules and their thresholds, or check a rules file"
-    )
-    rules.add_argument("--rules", metavar="FILE", help="another rules.yaml")
-    rules.add_argument("--markdown", action="store_true", help="as the documentation has it")
-    rules.set_defaults(run=_rules)
-
-    schema = commands.add_parser("schema", help="print the DDL of the store")
-    schema.add_argument(
-        "--dialect", choices=["sqlite", "postgresql", "databricks"], default="sqlite"
-    )
-    schema.set_defaults(run=_schema)
-
-    for command in (audit, flags, reperform):
-        command.add_argument(
-            "--data",
-            metavar="DIR",
-            help="where derived tables, flags and trail are kept (default: .audit_data)",
-        )
-    return parser
-
-
-def _day(text: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is not a day; write it as YYYY-MM-DD"
-        raise argparse.ArgumentTypeError(message) from None
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        message = f"{text!r} is not a whole number of 0 or more"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        message = f"{text!r} is not a share between 0 and 1, such as 0.15"
-        raise argparse.ArgumentTypeError(message)
-    return share
-
-
-def _mapped(text: str) -> tuple[str, str, tuple[str, ...]]:
-    place, _, columns = text.partition("=")
-    side, _, field = place.partition(".")
-    names = tuple(name.strip() for name in columns.split(",") if name.strip())
-    fields = ("id", "date", "amount", "text", "reference")
-    if side not in ("left", "right") or field not in fields or not names:
-        message = f"{text!r} is not like left.text=vendor,memo; fields: {', '.join(fields)}"
-        raise argparse.ArgumentTypeError(message)
-    return side, field, names
-
-
-def _mapped_field(text: str) -> tuple[str, tuple[str, ...]]:
-    field, _, columns = text.partition("=")
-    names = tuple(name.strip() for name in columns.split(",") if name.strip())
-    fields = ("id", "entity", "vendor", "category", "amount", "time")
-    if field not in fields or not names:
-        message = f"{text!r} is not like entity=card_number; fields: {', '.join(fields)}"
-        raise argparse.ArgumentTypeError(message)
-    return field, names
-
-
-def _money(text: str) -> float:
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = 0.0
-    if not 0 < amount < 1e12:  # noqa: PLR2004  # infinity is no limit
-        message = f"{text!r} is not an amount above 0, such as 2500"
-        raise argparse.ArgumentTypeError(message)
-    return amount
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -503,6 +275,17 @@ def _schema(options: argparse.Namespace) -> int:
 
     print(schema_ddl(options.dialect))
     return DONE
+
+
+COMMANDS = {
+    "audit": _audit,
+    "flags": _flags,
+    "reperform": _reperform,
+    "reconcile": _reconcile,
+    "score": _score,
+    "rules": _rules,
+    "schema": _schema,
+}
 
 
 if __name__ == "__main__":
