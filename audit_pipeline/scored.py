@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 REASONS_FROM = 50.0
 """Score from which reasons are told, which one charge in a hundred reaches; AN-07 asks for more."""
 SIGHT = scoring.Sight(ahead=False)
-ASPECTS = {**scoring.ASPECTS, **scoring.COMBINATION}
+# Patterns are findings of their own here (AN-05, AN-06, AN-10, …): none counts a second time.
+ASPECTS = {name: of for name, of in scoring.ASPECTS.items() if name != "pattern"}
+ASPECTS |= scoring.COMBINATION
 _PARTS = [name for names in ASPECTS.values() for name in names]
 _LOT = "CAST('0x' || left(md5(entry.transaction_id), 6) AS INTEGER)"
 _LOTS = 16_777_216.0

@@ -633,7 +633,7 @@ def test_an07_score_is_made_of_its_parts() -> None:
     assert {row["transaction_id"] for row in rows} == {"odd", "new"}
     for row in rows:
         parts = {k: float(str(v)) for k, v in row.items() if str(k).endswith("_bits")}
-        assert len(parts) == 27
+        assert len(parts) == 21
         assert sum(parts.values()) == pytest.approx(float(str(row["bits"])), abs=0.15)
         assert parts["forest_bits"] > 0
         assert bool(row["reasons"]) == (float(str(row["score"])) >= 50)
