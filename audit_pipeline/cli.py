@@ -116,8 +116,9 @@ def _reconcile(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> int:
     from audit_pipeline import report
+    from audit_pipeline.adapters.results import FORMATS
     from audit_pipeline.runs import Progress
-    from audit_pipeline.score import FORMATS, LIMIT, Wish, score
+    from audit_pipeline.score import LIMIT, Wish, score
 
     written = [path for path in (options.out, options.signals) if path is not None]
     if len({path.resolve() for path in (options.file, *written)}) <= len(written):

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit_pipeline.adapters.extracts import PAYMENTS, read_extract
+from audit_pipeline.adapters.results import prepare
 from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.reconciliation import linkage
 from audit_pipeline.agents.reconciliation.grouping import Group, Line, group
@@ -102,15 +103,7 @@ class _Run:
         self._model = saved[0] if saved else linkage.Model.unlearned(wish.window)
         self._window = self._model.window
         self._learn = saved is None
-        for setting in (
-            f"memory_limit = '{MEMORY_LIMIT}'",
-            "preserve_insertion_order = false",
-            "TimeZone = 'UTC'",
-            "autoinstall_known_extensions = false",
-            "autoload_known_extensions = false",
-        ):
-            self._do(f"SET {setting}")
-        self._do(f"SET temp_directory = {quoted(str(stage / 'spill'))}")
+        prepare(connection, MEMORY_LIMIT, stage)
         if saved:
             connection.register("saved", saved[1])
             self._do("CREATE TABLE background AS SELECT * FROM saved")

@@ -6,9 +6,8 @@ from typing import Any
 
 import duckdb
 
-from audit_pipeline.adapters.warehouse import quoted
+from audit_pipeline.adapters.results import export
 from audit_pipeline.agents.reconciliation import linkage
-from audit_pipeline.model.errors import BadUsage
 
 ACCEPTED, REVIEW = 0.95, 0.5
 """Posterior from which a pair is accepted, and from which a person should look at it; a pair below
@@ -110,26 +109,12 @@ class Result:
             " LEFT JOIN right_lines AS r ON r.n = right_n"
             f" UNION ALL {unmatched} UNION ALL {rejected}"
         )
-        self._export()
-
-    def _export(self) -> None:
-        out = self._out
-        formats = {
-            ".csv": "FORMAT csv, HEADER",
-            ".parquet": "FORMAT parquet",
-            ".json": "FORMAT json, ARRAY true",
-            ".jsonl": "FORMAT json",
-        }
         columns = ", ".join(OUTPUT)
-        arriving = out.with_name(f".{out.name}.arriving")
-        try:
-            self._do(
-                f"COPY (SELECT {columns} FROM result ORDER BY kind, place, left_id, right_id)"
-                f" TO {quoted(str(arriving))} ({formats[out.suffix.lower()]})"
-            )
-            arriving.replace(out)
-        except (duckdb.IOException, OSError) as error:
-            raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
+        export(
+            self._connection,
+            f"SELECT {columns} FROM result ORDER BY kind, place, left_id, right_id",
+            self._out,
+        )
 
     def tell(self, told: Reconciled) -> None:
         """Count the pairs and what is left over, and name the least certain pairs."""

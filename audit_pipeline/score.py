@@ -4,7 +4,6 @@ All charges of the extract know each other: each is compared with the others, be
 What the audit scores day by day knows earlier days only; the SQL is the same.
 """
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +14,16 @@ from typing import Any
 import duckdb
 
 from audit_pipeline.adapters.extracts import CHARGES, Extract, read_extract
+from audit_pipeline.adapters.results import export, prepare
 from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.anomaly_detection import scoring
 from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS, HABIT_BITS
-from audit_pipeline.model.errors import BadUsage
 
 MEMORY_LIMIT = "4GB"
 LIMIT = 2_500
 """Of an approval, where none is said: the threshold of a purchase card in many policies."""
 REASONS_FROM = 20.0
 """Score from which reasons are told, which one charge in ten reaches; below, nothing stands out."""
-FORMATS = {
-    ".csv": "FORMAT csv, HEADER",
-    ".parquet": "FORMAT parquet",
-    ".json": "FORMAT json, ARRAY true",
-    ".jsonl": "FORMAT json",
-}
 _SAID = {"signals": "scoring", "counted": "scoring", "hits_duplicate": "looking for patterns"}
 
 
@@ -108,17 +101,9 @@ class _Run:
         self.wish, self.outcome = wish, Scored()
         self._connection, self._stage, self._progress = connection, stage, progress
         self._limit_cents = round(100 * wish.limit)
-        for setting in (
-            f"memory_limit = '{MEMORY_LIMIT}'",
-            "preserve_insertion_order = false",
-            "TimeZone = 'UTC'",
-            "autoinstall_known_extensions = false",
-            "autoload_known_extensions = false",
-            # The joins stand in the order that suits them; the planner's took twenty times as long.
-            "disabled_optimizers = 'join_order,build_side_probe_side'",
-        ):
-            self._do(f"SET {setting}")
-        self._do(f"SET temp_directory = {quoted(str(stage / 'spill'))}")
+        prepare(connection, MEMORY_LIMIT, stage)
+        # The joins stand in the order that suits them; the planner's took twenty times as long.
+        self._do("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         self._do("CREATE SCHEMA audit")
 
     def read(self) -> None:
@@ -240,12 +225,14 @@ class _Run:
             " UNION ALL BY NAME SELECT id, '' AS rules, '' AS habits,"
             " 'set aside: ' || reason AS reasons, NULL AS place FROM audit.rejected",
         )
-        self._export(
+        export(
+            self._connection,
             "SELECT * EXCLUDE (place) FROM audit.result ORDER BY place NULLS LAST, id",
             self.wish.out,
         )
         if self.wish.signals:
-            self._export(
+            export(
+                self._connection,
                 f"SELECT line.name AS id, {', '.join(scoring.SIGNALS)} FROM audit.signals AS signal"
                 " JOIN audit.read_lines AS line ON line.id = signal.id ORDER BY line.id",
                 self.wish.signals,
@@ -269,16 +256,6 @@ class _Run:
             .to_arrow_table()
             .to_pylist()
         )
-
-    def _export(self, sql: str, out: Path) -> None:
-        arriving = out.with_name(f".{out.name}.arriving")
-        try:
-            self._do(f"COPY ({sql}) TO {quoted(str(arriving))} ({FORMATS[out.suffix.lower()]})")
-            arriving.replace(out)
-        except (duckdb.IOException, OSError) as error:
-            with contextlib.suppress(OSError):
-                arriving.unlink(missing_ok=True)
-            raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
 
     def _make(self, name: str, sql: str) -> None:
         self._do(f"CREATE TABLE audit.{name} AS {sql}")

@@ -1,0 +1,47 @@
+"""A DuckDB to work in, and the file that its result is written to."""
+
+import contextlib
+from pathlib import Path
+
+import duckdb
+
+from audit_pipeline.adapters.warehouse import quoted
+from audit_pipeline.model.errors import BadUsage
+
+FORMATS = {
+    ".csv": "FORMAT csv, HEADER",
+    ".parquet": "FORMAT parquet",
+    ".json": "FORMAT json, ARRAY true",
+    ".jsonl": "FORMAT json",
+}
+"""The end of a result's name → how it is written."""
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, memory_limit: str, stage: Path) -> None:
+    """Set what every work of ours needs; what does not fit into memory is spilled to `stage`."""
+    for setting in (
+        f"memory_limit = '{memory_limit}'",
+        "preserve_insertion_order = false",
+        "TimeZone = 'UTC'",
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        f"temp_directory = {quoted(str(stage / 'spill'))}",
+    ):
+        connection.execute(f"SET {setting}").fetchall()
+
+
+def export(connection: duckdb.DuckDBPyConnection, sql: str, out: Path) -> None:
+    """Write the rows of a query to a file, whole or not at all.
+
+    Raises:
+        BadUsage: it cannot be written.
+    """
+    arriving = out.with_name(f".{out.name}.arriving")
+    how = FORMATS[out.suffix.lower()]
+    try:
+        connection.execute(f"COPY ({sql}) TO {quoted(str(arriving))} ({how})").fetchall()
+        arriving.replace(out)
+    except (duckdb.IOException, OSError) as error:
+        with contextlib.suppress(OSError):
+            arriving.unlink(missing_ok=True)
+        raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
