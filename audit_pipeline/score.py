@@ -24,6 +24,11 @@ LIMIT = 2_500
 """Of an approval, where none is said: the threshold of a purchase card in many policies."""
 REASONS_FROM = 20.0
 """Score from which reasons are told, which one charge in ten reaches; below, nothing stands out."""
+_WRITTEN = (
+    *("read_lines", "rejected", "signals", "counted", "scored"),
+    *("hits", "hit_bits", "reasons"),
+)
+"""The tables that the result is made of; the others' memory is needed to write it."""
 _SAID = {"signals": "scoring", "counted": "scoring", "hits_duplicate": "looking for patterns"}
 
 
@@ -99,6 +104,7 @@ class _Run:
         progress: Callable[[str], None],
     ) -> None:
         self.wish, self.outcome = wish, Scored()
+        self._made: list[str] = []
         self._connection, self._stage, self._progress = connection, stage, progress
         self._limit_cents = round(100 * wish.limit)
         prepare(connection, MEMORY_LIMIT, stage)
@@ -178,8 +184,8 @@ class _Run:
         self._progress("counting what is usual")
         sight = scoring.Sight(ahead=True)
         for name, sql in (
-            *scoring.of_timeline(sight, self._limit_cents),
-            *scoring.of_history(sight),
+            *scoring.of_timeline(sight, self._limit_cents, scoring.ASPECTS),
+            *scoring.of_history(sight, scoring.ASPECTS),
             *scoring.scores(sight, scoring.ASPECTS),
         ):
             if name in _SAID:
@@ -190,10 +196,13 @@ class _Run:
                 self._make(name, sql)
             if name == "signals":
                 self._see("known_signals", "SELECT * FROM audit.signals")
+        if not self.wish.signals:
+            self._drop("signals")
         self._progress("telling why")
         self._make("reported", f"SELECT id FROM audit.scored WHERE score >= {REASONS_FROM}")
         for name, sql in scoring.reasons(sight, self._limit_cents, scoring.ASPECTS):
             self._make(name, sql)
+        self._drop(*[name for name in self._made if name not in _WRITTEN])
 
     def write(self) -> None:
         """The result, and the signals where they are wanted.
@@ -209,15 +218,20 @@ class _Run:
             )
             for which in (">=", "<")
         )
-        parts = ", ".join(f"round(counted.{name}, 3) AS {name}_bits" for name in scoring.SIGNALS)
+        # Most are nothing, which needs no rounding.
+        parts = ", ".join(
+            f"CASE WHEN counted.{name} = 0 THEN 0 ELSE round(counted.{name}, 3) END AS {name}_bits"
+            for name in scoring.SIGNALS
+        )
         self._see(
             "result",
             "SELECT line.name AS id, scored.score, round(scored.bits, 3) AS bits,"
             f" concat_ws(', ', {rules}) AS rules, concat_ws(', ', {habits}) AS habits,"
             " coalesce(reasons.reasons, '') AS reasons,"
             f" CAST(scored.companions AS INTEGER) AS companions, {parts}, line.id AS place"
-            " FROM audit.read_lines AS line JOIN audit.scored AS scored ON scored.id = line.id"
-            " JOIN audit.counted AS counted ON counted.id = line.id"
+            # The widest stands first: the others are held in memory to be looked up.
+            " FROM audit.counted AS counted JOIN audit.scored AS scored ON scored.id = counted.id"
+            " JOIN audit.read_lines AS line ON line.id = counted.id"
             " LEFT JOIN audit.hits AS hits ON hits.id = line.id"
             " LEFT JOIN audit.hit_bits AS bits ON bits.id = line.id"
             " LEFT JOIN audit.reasons AS reasons ON reasons.id = line.id"
@@ -259,6 +273,12 @@ class _Run:
 
     def _make(self, name: str, sql: str) -> None:
         self._do(f"CREATE TABLE audit.{name} AS {sql}")
+        self._made.append(name)
+
+    def _drop(self, *names: str) -> None:
+        for name in names:
+            self._do(f"DROP TABLE audit.{name}")
+            self._made.remove(name)
 
     def _see(self, name: str, sql: str) -> None:
         self._do(f"CREATE VIEW audit.{name} AS {sql}")

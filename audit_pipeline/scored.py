@@ -126,7 +126,7 @@ def score_charges(
             warehouse.create(name, Query(sql))
         repeat_bits = rules["AN-05"].number("bits_min")
         warehouse.create("timeline", Query(TIMELINE, {"repeat_bits": repeat_bits}))
-        for name, sql in scoring.of_timeline(SIGHT, limit_cents):
+        for name, sql in scoring.of_timeline(SIGHT, limit_cents, ASPECTS):
             warehouse.create(name, Query(sql))
         baseline_on = from_on.replace(day=1)
         while baseline_on <= to_on:
@@ -156,7 +156,7 @@ def score_charges(
 
 def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> int:
     """`audit.signals` with the forest's; the number of charges that it was trained on."""
-    for name, sql in scoring.of_history(SIGHT, signals="signals_alone"):
+    for name, sql in scoring.of_history(SIGHT, ASPECTS, signals="signals_alone"):
         warehouse.create(name, Query(sql))
     columns = ", ".join(f"signal.{name}" for name in forest.FEATURES)
     features = (

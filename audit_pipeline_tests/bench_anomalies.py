@@ -192,7 +192,7 @@ class Bench:
         module = [sys.executable, "-m", "audit_pipeline_tests.anomaly_sets"]
         self._measure([*module, work, str(folder), "--seed", str(seed)])
         limit = ["--limit", str(LIMITS[work])] if work in LIMITS else []
-        self._ran(folder, *limit)
+        self._ran(folder, "--signals", str(folder / "signals.parquet"), *limit)
         _say(f"{folder.name}: the rivals")
         script, rivals = Path(__file__).with_name("bench_rivals.py"), folder / "rivals.parquet"
         command = [self.pyod_python, str(script), "score", str(folder), str(rivals)]
@@ -211,8 +211,7 @@ class Bench:
     def _ran(self, folder: Path, *options: str) -> Ran:
         _say(f"{folder.name}: scoring")
         summary = folder / "summary.json"
-        files = {"out": folder / "scored.parquet", "signals": folder / "signals.parquet"}
-        files["json"] = summary
+        files = {"out": folder / "scored.parquet", "json": summary}
         named = [word for name, path in files.items() for word in (f"--{name}", str(path))]
         used = self._measure([*COMMAND, str(_extract(folder)), *named, *options])
         _say(f"  {used.wall:.1f} s, {used.peak:,.0f} MB")

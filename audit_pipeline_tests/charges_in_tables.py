@@ -74,8 +74,8 @@ def fill(books: Books, only: set[int] | None = None) -> None:
 def steps(sight: scoring.Sight, limit: int) -> tuple[tuple[str, str], ...]:
     """Table → SQL from the timeline to the scores."""
     return (
-        *scoring.of_timeline(sight, limit),
-        *scoring.of_history(sight),
+        *scoring.of_timeline(sight, limit, scoring.ASPECTS),
+        *scoring.of_history(sight, scoring.ASPECTS),
         *scoring.scores(sight, scoring.ASPECTS),
     )
 

@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlglot import ErrorLevel, exp
 
+from audit_pipeline import scored
 from audit_pipeline.agents.anomaly_detection import scoring
 from audit_pipeline_tests import scores_by_hand
 from audit_pipeline_tests.charges_in_tables import (
@@ -319,8 +320,8 @@ def test_a_charge_is_compared_with_the_others_only() -> None:
 
 def form(sight: scoring.Sight, aspects: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {
-        **dict(scoring.of_timeline(sight, LIMIT)),
-        **dict(scoring.of_history(sight)),
+        **dict(scoring.of_timeline(sight, LIMIT, aspects)),
+        **dict(scoring.of_history(sight, aspects)),
         **dict(scoring.scores(sight, aspects)),
         **dict(scoring.reasons(sight, LIMIT, aspects)),
     }
@@ -328,7 +329,7 @@ def form(sight: scoring.Sight, aspects: Mapping[str, tuple[str, ...]]) -> dict[s
 
 def all_sql() -> dict[str, str]:
     texts = form(scoring.Sight(ahead=True), scoring.ASPECTS)
-    audited = form(scoring.Sight(ahead=False), {**scoring.ASPECTS, **scoring.COMBINATION})
+    audited = form(scoring.Sight(ahead=False), scored.ASPECTS)
     texts |= {f"{name} of an audit": sql for name, sql in audited.items() if sql != texts[name]}
     columns = scoring.timeline_columns("cents", "made_at")
     return texts | {"timeline": f"SELECT {columns} FROM audit.lines"}

@@ -5,6 +5,8 @@ knows the days before it; `audit.timeline`, `audit.known_charges` and `audit.sco
 which. Tables are made in the order of `of_timeline`, `of_history`, `scores`, `reasons`.
 """
 
+from collections.abc import Mapping, Sequence
+
 from audit_pipeline.agents.anomaly_detection.scoring.hits import HIT_PROFILES, Sight, hits
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import PROFILES
 from audit_pipeline.agents.anomaly_detection.scoring.reasons import reasons
@@ -43,21 +45,28 @@ def timeline_columns(cents: str, made_at: str) -> str:
     )
 
 
-def of_timeline(sight: Sight, limit_cents: int) -> tuple[tuple[str, str], ...]:
+def of_timeline(
+    sight: Sight, limit_cents: int, aspects: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, str], ...]:
     """Table → SQL of what `audit.timeline` says by itself, in the order in which it can be made.
 
     Args:
         sight: what a charge's window may see of the days after it.
         limit_cents: up to which nobody has to approve.
+        aspects: aspect → its signals.
     """
-    return (("bursts", bursts(sight.days(1))), *hits(sight, limit_cents))
+    patterns = hits(sight, limit_cents) if "pattern" in aspects else ()
+    return (("bursts", bursts(sight.days(1))), *patterns)
 
 
-def of_history(sight: Sight, signals: str = "signals") -> tuple[tuple[str, str], ...]:
+def of_history(
+    sight: Sight, aspects: Mapping[str, Sequence[str]], signals: str = "signals"
+) -> tuple[tuple[str, str], ...]:
     """Table → SQL from `audit.known_charges` to the signals, in the order as they can be made.
 
     Args:
         sight: what a charge's window may see of the days after it.
+        aspects: aspect → its signals.
         signals: the name of the last table.
     """
     known_bursts = (
@@ -67,6 +76,6 @@ def of_history(sight: Sight, signals: str = "signals") -> tuple[tuple[str, str],
     return (
         ("known_bursts", known_bursts),
         *PROFILES,
-        *HIT_PROFILES,
-        (signals, signals_sql(sight)),
+        *(HIT_PROFILES if "pattern" in aspects else ()),
+        (signals, signals_sql(sight, aspects)),
     )

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from audit_pipeline.agents.anomaly_detection.scoring.hits import (
     AGAIN_DAYS,
-    PATTERNS,
     SPLIT_DAYS,
     Sight,
 )
-from audit_pipeline.agents.anomaly_detection.scoring.signals import known
+from audit_pipeline.agents.anomaly_detection.scoring.signals import known, reported
 
 REASONS_MAX = 3
 NAME_CHARS = 60
@@ -173,11 +172,7 @@ def reasons(
         for name in signals
     )
     # A semicolon ends a reason: no name may write one.
-    clean = r"left(regexp_replace({name}, '[\p{{Cc}}\p{{Cf}};]+', ' ', 'g'), {chars})"
-    names = {
-        key: clean.format(name=f"{key}_names.name", chars=NAME_CHARS)
-        for key in ("entity", "vendor", "category")
-    }
+    clean = rf"left(regexp_replace(name, '[\p{{Cc}}\p{{Cf}};]+', ' ', 'g'), {NAME_CHARS}) AS said"
     return (
         (
             "reported_pairs",
@@ -201,27 +196,29 @@ GROUP BY entity, vendor""",
         (
             "reasons",
             f"""WITH facts AS MATERIALIZED (
-{known("SEMI JOIN audit.reported AS reported ON reported.id = charge.id")}
+{known((), reported("scored_charges"), reported("bursts"))}
 ),
 -- Made once: each sentence would repeat what it is made of.
 told AS MATERIALIZED (
-  SELECT facts.* EXCLUDE ({", ".join(PATTERNS)}), counted.* EXCLUDE (id, bits), charge.cents,
+  SELECT facts.*, counted.* EXCLUDE (id, bits), charge.cents,
     charge.hour, charge.weekday,
-    {names["entity"]} AS entity_name, {names["vendor"]} AS vendor_name,
-    CASE WHEN category_names.name = '' THEN 'this category' ELSE {names["category"]} END
-      AS category_name,
+    entities.said AS entity_name, vendors.said AS vendor_name,
+    CASE WHEN categories.said = '' THEN 'this category' ELSE categories.said END AS category_name,
     CASE WHEN charge.own = 1 AND charge.cents = pairs.most AND pairs.at_most = 1
       THEN pairs.second ELSE pairs.most END AS pair_most,
     scored.companions, scored.units, scored.unit, scored.bits / scored.unit AS own_units,
     greatest(list_reverse_sort([{", ".join(f"counted.{name}" for name in signals)}])[{REASONS_MAX}],
       1e-9) AS least_told
   FROM facts
-  JOIN audit.scored_charges AS charge ON charge.id = facts.id
-  JOIN audit.entity_names AS entity_names ON entity_names.entity = charge.entity
-  JOIN audit.vendor_names AS vendor_names ON vendor_names.vendor = charge.vendor
-  JOIN audit.category_names AS category_names ON category_names.category = charge.category
-  JOIN audit.counted AS counted ON counted.id = facts.id
-  JOIN audit.scored AS scored ON scored.id = facts.id
+  JOIN {reported("scored_charges")} AS charge ON charge.id = facts.id
+  JOIN (SELECT entity, {clean} FROM audit.entity_names) AS entities
+    ON entities.entity = charge.entity
+  JOIN (SELECT vendor, {clean} FROM audit.vendor_names) AS vendors
+    ON vendors.vendor = charge.vendor
+  JOIN (SELECT category, {clean} FROM audit.category_names) AS categories
+    ON categories.category = charge.category
+  JOIN {reported("counted")} AS counted ON counted.id = facts.id
+  JOIN {reported("scored")} AS scored ON scored.id = facts.id
   LEFT JOIN audit.reported_pairs AS pairs
     ON pairs.entity = charge.entity AND pairs.vendor = charge.vendor
 ),

@@ -5,6 +5,8 @@ compares a charge with the others that are known: counts never hold the charge i
 spreads do). It leans on a wider level where a narrow one has little history.
 """
 
+from collections.abc import Mapping, Sequence
+
 from audit_pipeline.agents.anomaly_detection.scoring.hits import PATTERNS, Sight
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import SHRINK
 
@@ -79,12 +81,25 @@ _VENDOR_USUAL = (
 _SPENT = f"(entity_charges + {SHRINK})"
 
 
-def known(which: str = "") -> str:
-    """SQL of scored charges with what every level says of them.
+def reported(table: str) -> str:
+    """SQL of those rows of a table that are of charges in `audit.reported` (id)."""
+    return f"(SELECT * FROM audit.{table} SEMI JOIN audit.reported USING (id))"
+
+
+def known(
+    patterns: Sequence[str],
+    charges: str = "audit.scored_charges",
+    bursts: str = "audit.bursts",
+) -> str:
+    """SQL of charges with what every level says of them.
 
     Args:
-        which: a join that leaves some of the charges, after `audit.scored_charges AS charge`.
+        patterns: of PATTERNS those that are looked for, all or none.
+        charges: all that are scored, or some of them.
+        bursts: theirs; they are held in memory while the charges pass by.
     """
+    bits = "".join(f",\n  coalesce(hit.{name}, 0) AS {name}" for name in patterns)
+    hits = "\nLEFT JOIN audit.hit_bits AS hit\n  ON hit.id = charge.id" if patterns else ""
     return f"""SELECT charge.id, charge.log_amount, charge.novel,
   company.timed, company.days AS company_days,
   date_diff('day', charge.vendor_first_on, charge.day) AS vendor_age,
@@ -112,9 +127,8 @@ def known(which: str = "") -> str:
   vendor_weekday.charges - charge.own AS vendor_weekday_charges,
   burst.charges AS burst_charges, burst.log_spent, burst.novel AS burst_novel,
   entity_spent.middle AS spent_middle, entity_spent.spread AS spent_spread,
-  spent.middle AS company_spent_middle, spent.spread AS company_spent_spread,
-  {", ".join(f"coalesce(hit.{name}, 0) AS {name}" for name in PATTERNS)}
-FROM audit.scored_charges AS charge {which}
+  spent.middle AS company_spent_middle, spent.spread AS company_spent_spread{bits}
+FROM {charges} AS charge
 CROSS JOIN audit.profile_company AS company
 CROSS JOIN audit.profile_spent AS spent
 JOIN audit.profile_category AS category
@@ -153,27 +167,28 @@ JOIN audit.profile_vendor_weekday AS vendor_weekday
   ON vendor_weekday.vendor = charge.vendor AND vendor_weekday.weekday = charge.weekday
 JOIN audit.profile_pair AS pair
   ON pair.entity = charge.entity AND pair.vendor = charge.vendor
-JOIN audit.bursts AS burst ON burst.id = charge.id
-LEFT JOIN audit.hit_bits AS hit
-  ON hit.id = charge.id"""
+JOIN {bursts} AS burst ON burst.id = charge.id{hits}"""
 
 
-def signals_sql(sight: Sight) -> str:
+def signals_sql(sight: Sight, aspects: Mapping[str, Sequence[str]]) -> str:
     """SQL of the signals, and of what they compare with.
 
     Args:
         sight: of what a charge's window may see of the days after it.
+        aspects: aspect → its signals.
 
     Returns:
-        id, every one of SIGNALS, pair_distance (robust sigmas), pair_usual (logarithm of the
-        amount), and how many other charges the pair, the vendor and the company have.
+        id, every one of SIGNALS (patterns where they are an aspect), pair_distance (robust
+        sigmas), pair_usual (logarithm of the amount), and how many other charges the pair, the
+        vendor and the company have.
     """
+    patterns = aspects.get("pattern", ())
     usual = f"{sight.span} * entity_charges / company_days"
     # A reviewer of single charges should not be sent the coffee of an expensive day. In an extract,
     # where bursts are looked for, it may belong to one (and the bench loses a tenth without it).
     fair = "" if sight.ahead else " * least(1, burst_charges * exp(log_amount - log_spent))"
     return f"""WITH known AS (
-{known()}
+{known(patterns)}
 ),
 placed AS (
   SELECT *, (category_least + {SHRINK} * company_tail) / (category_charges + {SHRINK})
@@ -225,6 +240,6 @@ SELECT id, CAST({_either("category_distance")} AS FLOAT) AS amount_category,
   CAST({_above("spent_distance")}{fair} AS FLOAT) AS spent,
   CAST(CASE WHEN burst_novel >= 2 THEN -(burst_novel - 1) * log2(greatest(novelty, 1e-4))
     ELSE 0 END AS FLOAT) AS new_vendors,
-  {", ".join(f"CAST({name} AS FLOAT) AS {name}" for name in PATTERNS)},
+  {"".join(f"CAST({name} AS FLOAT) AS {name}, " for name in patterns)}
   pair_distance, pair_usual, pair_charges, vendor_charges, company_charges
 FROM placed"""
