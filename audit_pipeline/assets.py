@@ -258,7 +258,12 @@ def anomaly_scores(
                 " FROM audit.scores GROUP BY ALL ORDER BY 1"
             )
         )
-        trained = sorted(step.books.forest_trained_on.items())
+        forests = {
+            f"{month:%Y-%m}": f"{trained.version}, trained on {trained.charges:,} charges"
+            for month, trained in sorted(step.books.forests.items())
+            if trained.charges
+        }
+        step.call("run_isolation_forest", lambda: forests, versions=forests)
         return dg.MaterializeResult(
             value=Query("SELECT * FROM audit.scores"),
             metadata={
@@ -271,7 +276,7 @@ def anomaly_scores(
                         },
                     )
                 ),
-                "forest_trained_on": {str(month): rows for month, rows in trained},
+                "forests": forests,
             },
         )
 

@@ -23,6 +23,7 @@ from audit_pipeline.model.query import Query, sql_of
 
 if TYPE_CHECKING:
     from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.agents.anomaly_detection import forest
     from audit_pipeline.model.rule import Rule, Rules
 
 ENTITY_SIMILARITY_MIN = 92
@@ -60,7 +61,7 @@ class Books:
         self.from_on = from_on
         self.to_on = to_on
         self._made: set[str] = set()
-        self.forest_trained_on: dict[dt.date, int] = {}
+        self.forests: dict[dt.date, forest.Trained] = {}
 
     def need(self, *tables: str) -> None:
         """Make these tables of `audit.*`, and what they are made of, unless they are there."""
@@ -193,9 +194,7 @@ class Books:
         self._create("firsts", self._with((), anomaly_rules.HERE, "firsts"))
 
     def _make_scores(self) -> None:
-        self.forest_trained_on = scored.score_charges(
-            self.warehouse, self.rules, self.from_on, self.to_on
-        )
+        self.forests = scored.score_charges(self.warehouse, self.rules, self.from_on, self.to_on)
 
     # ── context enrichment ──────────────────────────────────────────────────────────────────────
     def _make_approvals(self) -> None:

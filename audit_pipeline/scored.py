@@ -58,8 +58,8 @@ JOIN audit.firsts AS firsts
 LEFT JOIN audit.repeats AS repeats ON repeats.transaction_id = entry.transaction_id
 WHERE entry.cents > 0"""
 _COLUMNS = (
-    "id, entity, vendor, category, cents, made_at, log_amount, bin, day, hour, weekday, novel,"
-    " vendor_first_on, lot"
+    "id, entity, vendor, category, cents, made_at, log_amount, bin, day, hour, weekday, month,"
+    " month_end, novel, vendor_first_on, lot"
 )
 # Charges that were found twice (AN-05) teach nothing of what is usual.
 KNOWN = f"""SELECT {_COLUMNS}, 1 AS known
@@ -108,19 +108,19 @@ JOIN audit.transactions AS entry ON entry.transaction_id = line.transaction_id""
 
 def score_charges(
     warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
-) -> dict[dt.date, int]:
+) -> dict[dt.date, forest.Trained]:
     """`audit.scores`: the charges of these audit dates, from `audit.transactions`.
 
     Needs `audit.firsts` and `audit.repeats`. Months with less history than AN-07 asks for have no
     scores: there is nothing to be unusual against.
 
     Returns:
-        Month → charges that its forest was trained on, 0 for none.
+        Month → its forest.
     """
     rule = rules["AN-07"]
     limit_cents = round(100 * rules["AN-06"].number("limit"))
     months = [OF_NO_MONTH]
-    trained_on: dict[dt.date, int] = {}
+    forests: dict[dt.date, forest.Trained] = {}
     with warehouse.joins_as_written():
         for name, sql in NAMES.items():
             warehouse.create(name, Query(sql))
@@ -140,22 +140,22 @@ def score_charges(
             warehouse.create("known_charges", Query(KNOWN, known))
             charges = warehouse.value(Query("SELECT sum(known) FROM audit.known_charges"))
             charges = int(str(charges or 0))
-            trained_on[baseline_on] = 0
+            forests[baseline_on] = forest.Trained()
             if charges >= rule.whole("history_min"):
                 sample = {"sample_rows": rule.whole("sample_rows"), "charges": charges}
                 warehouse.create("scored_charges", Query(SCORED, sample))
-                trained_on[baseline_on] = _signals(warehouse, rule.whole("training_rows_min"))
+                forests[baseline_on] = _signals(warehouse, rule.whole("training_rows_min"))
                 _scores(warehouse, limit_cents)
                 table = f"scores_{baseline_on:%Y_%m}"
                 warehouse.create(table, Query(OF_MONTH))
                 months.append(f"SELECT * FROM audit.{table}")
             baseline_on = following
     warehouse.create("scores", Query(OF_ALL.format(months="\nUNION ALL ".join(months))))
-    return trained_on
+    return forests
 
 
-def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> int:
-    """`audit.signals` with the forest's; the number of charges that it was trained on."""
+def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> forest.Trained:
+    """`audit.signals` with the forest's; which forest that was."""
     for name, sql in scoring.of_history(SIGHT, ASPECTS, signals="signals_alone"):
         warehouse.create(name, Query(sql))
     columns = ", ".join(f"signal.{name}" for name in forest.FEATURES)
@@ -179,7 +179,7 @@ def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> int:
             " JOIN audit.scored_charges AS charge ON charge.id = signal.id AND charge.own = 1"
         ),
     )
-    return said.trained_on
+    return said.trained
 
 
 def _scores(warehouse: "DuckDBWarehouse", limit_cents: int) -> None:

@@ -54,6 +54,11 @@ class Charge:
         return math.floor(self.log_amount * 4)
 
     @property
+    def ends_month(self) -> bool:
+        """On the last two days of a month, or the first of the next."""
+        return self.day.day == 1 or (self.day + 2 * DAY).month != self.day.month
+
+    @property
     def day(self) -> dt.date:
         return self.made_at.date()
 
@@ -293,12 +298,34 @@ class Books:
             "weekday_vendor": bits("vendor", weekday),
         }
 
+    def usual_a_day(self, charge: Charge) -> float:
+        """How many charges the entity would make on such a day, the charge left out."""
+        others, known = self._others(charge, "entity"), self.known
+        ends = sum(c.ends_month for c in others)
+        company = max(sum(c.ends_month for c in known), 0.5) / max(len(known), 1)
+        share = (ends + SHRINK * company) / (len(others) + SHRINK)
+        days = {c.day: c.ends_month for c in known}
+        of_days = min(max(sum(days.values()) / max(len(days), 1), 0.01), 0.99)
+        habit = share / of_days if charge.ends_month else (1 - share) / (1 - of_days)
+        a_day = max(len(known), 1) / max(len(days), 1)
+        month = [c for c in known if c.day.month == charge.day.month]
+        days_of_month = len({c.day for c in month})
+        season = (len(month) + 10 * a_day) / (days_of_month + 10) / a_day
+        return len(others) / self.days * habit * season
+
+    def end_beyond(self, charge: Charge, usual: Level) -> float:
+        """How much more than usual the entity spends in a day that ends a month."""
+        ends = [self.spent[c.id] for c in self._of(charge, "entity") if c.ends_month]
+        mean = sum(ends) / len(ends) if ends else usual.middle
+        return len(ends) * (mean - usual.middle) / (len(ends) + SHRINK)
+
     def _pace(self, charge: Charge) -> Bits:
         near, others = self.near(charge, 1), len(self._others(charge, "entity"))
-        usual = (2 if self.ahead else 1) * others / self.days
+        usual = (2 if self.ahead else 1) * self.usual_a_day(charge)
         own = level([self.spent[c.id] for c in self._of(charge, "entity")], 0.1)
         company = level(list(self.spent.values()), 0.1)
-        spent = sigmas(self.log_spent(charge), own, others, company, SHRINK)
+        beyond = self.end_beyond(charge, own) if charge.ends_month else 0.0
+        spent = sigmas(self.log_spent(charge) - beyond, own, others, company, SHRINK)
         novel = sum(self.novel(c) for c in near)
         mean = math.exp(self.log_spent(charge)) / len(near)
         fair = 1 if self.ahead else min(math.exp(charge.log_amount) / mean, 1)

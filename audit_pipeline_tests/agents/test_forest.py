@@ -36,13 +36,21 @@ def test_the_odd_one_is_the_most_surprising(april: ForestScores) -> None:
     assert april.bits.argmax() == 300
     assert april.bits[300] == pytest.approx(math.log2(301), abs=1e-4)
     assert (april.bits >= 0).all()
-    assert april.trained_on == 300
+    assert april.trained.charges == 300
 
 
 def test_any_order_of_the_rows_gives_the_same(april: ForestScores) -> None:
     order = np.random.default_rng(5).permutation(320)
     shuffled = forest.run_isolation_forest(features(300, 20).take(order), 256)
     assert shuffled.bits.tolist() == april.bits[order].tolist()
+    assert shuffled.trained == april.trained
+
+
+def test_other_charges_make_another_version(april: ForestScores) -> None:
+    table = features(300, 20)
+    others = forest.run_isolation_forest(table.slice(1), 256)
+    assert others.trained.version != april.trained.version
+    assert len(others.trained.version) == 16
 
 
 def test_fewer_charges_of_its_own_change_nothing(april: ForestScores) -> None:
@@ -54,13 +62,14 @@ def test_fewer_charges_of_its_own_change_nothing(april: ForestScores) -> None:
 def test_too_little_history_gives_no_bits(known: int, *, silent: bool) -> None:
     scores = forest.run_isolation_forest(features(known, 3), 256)
     assert (scores.bits == 0).all() == silent
-    assert scores.trained_on == (0 if silent else known)
+    assert scores.trained.charges == (0 if silent else known)
+    assert bool(scores.trained.version) != silent
     assert len(scores.bits) == known + 3
 
 
 def test_no_rows_give_no_scores() -> None:
     scores = forest.run_isolation_forest(features(0, 0), 256)
-    assert (scores.bits.tolist(), scores.trained_on) == ([], 0)
+    assert (scores.bits.tolist(), scores.trained) == ([], forest.Trained())
 
 
 def test_nulls_and_infinities_are_no_more_than_the_clip(april: ForestScores) -> None:

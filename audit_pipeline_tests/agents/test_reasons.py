@@ -19,7 +19,7 @@ from audit_pipeline_tests.charges_in_tables import (
     run,
     town,
 )
-from audit_pipeline_tests.scores_by_hand import Books, Charge, quantile
+from audit_pipeline_tests.scores_by_hand import Books, Charge, level, quantile
 
 SIGHT = scoring.Sight(ahead=True)
 NEVER_MORE = "has never paid more than 36.50 (12 other charges)"
@@ -93,7 +93,8 @@ def beyond(books: Books) -> float:
 
 
 def spent(books: Books) -> str:
-    return of_log(quantile([books.spent[c.id] for c in books.known if c.entity == "card 1"], 0.5))
+    usual = level([books.spent[c.id] for c in books.known if c.entity == "card 1"], 0.1)
+    return of_log(usual.middle + books.end_beyond(ODD, usual))
 
 
 Figures = Callable[[Books], str]
@@ -120,7 +121,8 @@ SENTENCES: dict[str, tuple[Charge, str | Figures]] = {
         f"{weekday(b, 'entity')} of 19 other charges of card 1"),
     "weekday_vendor": (ODD, lambda b: f"on a {DAYS[ODD.day.weekday()]}, the day of only "
         f"{weekday(b, 'vendor')} of 12 other charges at ACME"),
-    "velocity": (ODD, "4 charges of card 1 within a day, where 1.2 would be usual"),
+    "velocity": (ODD, lambda b: "4 charges of card 1 within a day, where "
+        f"{2 * b.usual_a_day(ODD):.1f} would be usual"),
     "spent": (ODD, lambda b: "17,781.50 spent by card 1 within a day, where "
         f"{spent(b)} would be usual"),
     "new_vendors": (FIRST, "2 vendors new to card 1 within a day"),

@@ -287,6 +287,40 @@ def test_a_larger_amount_is_never_less_surprising(ahead: bool) -> None:  # noqa:
     assert all(counted[c.id]["bits"] >= 0 for c in tried)
 
 
+def paid_in_a_day(days: list[dt.date], *, count: int = 6) -> list[Charge]:
+    """Of one card, so many on each of these days and one on every other day of the year."""
+    year = [dt.date(2025, 1, 1) + dt.timedelta(days=n) for n in range(365)]
+    moments = [
+        dt.datetime.combine(day, dt.time(9 + n))
+        for day in year
+        for n in range(count if day in days else 1)
+    ]
+    return [Charge(n, "a", "v", "", 10_000, at) for n, at in enumerate(moments)]
+
+
+def pace_of(charges: list[Charge], day: dt.date, *names: str) -> float:
+    run(Books(charges, ahead=True, limit=LIMIT))
+    signals = by_id("signals")
+    return max(signals[c.id][name] for c in charges if c.day == day for name in names)
+
+
+def test_a_month_that_ends_with_many_payments_is_usual() -> None:
+    ends = [dt.date(2025, month, 28) + dt.timedelta(days=3) for month in range(1, 12)]
+    ends = [day.replace(day=1) - dt.timedelta(days=1) for day in ends]
+    middles = [dt.date(2025, month, 15) for month in range(1, 12)]
+    for name in ("velocity", "spent"):
+        at_the_end = pace_of(paid_in_a_day(ends), ends[5], name)
+        in_the_middle = pace_of(paid_in_a_day(middles), middles[5], name)
+        assert at_the_end < 0.8 * in_the_middle, name
+
+
+def test_a_busy_month_of_the_year_is_usual() -> None:
+    december = [dt.date(2025, 12, day) for day in range(3, 28)]
+    alone = [dt.date(2025, 12, 15)]
+    busy = pace_of(paid_in_a_day(december, count=3), alone[0], "velocity")
+    assert busy < 0.8 * pace_of(paid_in_a_day(alone, count=3), alone[0], "velocity")
+
+
 def test_day_by_day_is_all_at_once() -> None:
     """Against one history the signals and bits of a day are the same, whatever comes after it."""
     charges = splits(town(5), 45)

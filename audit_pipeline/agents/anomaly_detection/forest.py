@@ -5,6 +5,7 @@ charges before it, so a day audited alone meets the same forest as a year audite
 says is a rank among those earlier charges, in bits; it never decides alone.
 """
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,16 +29,29 @@ BITS_MAX = 20.0
 
 
 @dataclass(frozen=True)
+class Trained:
+    """Which forest it was.
+
+    Attributes:
+        version: the same for the same charges, features, settings and scikit-learn; empty where
+            there was too little history.
+        charges: that it was trained on.
+    """
+
+    version: str = ""
+    charges: int = 0
+
+
+@dataclass(frozen=True)
 class ForestScores:
-    """What the forest says of each charge, and how many it was trained on.
+    """What the forest says of each charge, and which forest that was.
 
     Attributes:
         bits: (charges,) of surprise; 0 where there was too little history.
-        trained_on: charges; 0 where there was too little history.
     """
 
     bits: "NDArray[np.float64]"
-    trained_on: int
+    trained: Trained
 
 
 def run_isolation_forest(features: "pa.Table", training_rows_min: int) -> ForestScores:
@@ -59,12 +73,20 @@ def run_isolation_forest(features: "pa.Table", training_rows_min: int) -> Forest
     order = np.argsort(features.column("id").to_numpy(), kind="stable")
     known = rows[order[training[order]]]
     if len(known) < training_rows_min:
-        return ForestScores(np.zeros(len(rows)), 0)
+        return ForestScores(np.zeros(len(rows)), Trained())
     trained = IsolationForest(n_estimators=TREES, random_state=SEED).fit(known)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         parts = np.array_split(rows, os.cpu_count() or 1)
         scores = -np.concatenate(list(threads.map(trained.score_samples, filter(len, parts))))
-    return ForestScores(np.round(_bits(scores, scores[training]), 4), len(known))
+    bits = np.round(_bits(scores, scores[training]), 4)
+    return ForestScores(bits, Trained(_version(known), len(known)))
+
+
+def _version(known: "NDArray[np.float32]") -> str:
+    import sklearn
+
+    made_by = repr((sklearn.__version__, TREES, SEED, FEATURES, known.shape))
+    return hashlib.sha256(made_by.encode() + known.tobytes()).hexdigest()[:16]
 
 
 def _matrix(features: "pa.Table") -> "NDArray[np.float32]":

@@ -36,12 +36,18 @@ AMOUNT_BIN = 0.25
 
 
 def timeline_columns(cents: str, made_at: str) -> str:
-    """SQL of what the signals need of a charge's amount and time."""
+    """SQL of what the signals need of a charge's amount and time.
+
+    A month ends with its last two days and the first of the next one, when bills are paid.
+    """
     log_amount = f"ln(greatest(abs({cents}), 1) / 100.0)"
     return (
         f"{log_amount} AS log_amount, CAST(floor({log_amount} / {AMOUNT_BIN}) AS SMALLINT) AS bin, "
         f"CAST({made_at} AS DATE) AS day, CAST(hour({made_at}) AS TINYINT) AS hour, "
-        f"CAST(isodow({made_at}) AS TINYINT) AS weekday"
+        f"CAST(isodow({made_at}) AS TINYINT) AS weekday, "
+        f"CAST(month({made_at}) AS TINYINT) AS month, "
+        f"CASE WHEN day({made_at}) = 1 OR month({made_at} + INTERVAL 2 DAY) <> month({made_at})"
+        " THEN 1 ELSE 0 END AS month_end"
     )
 
 
@@ -70,7 +76,7 @@ def of_history(
         signals: the name of the last table.
     """
     known_bursts = (
-        "SELECT charge.entity, charge.known, burst.log_spent\n"
+        "SELECT charge.entity, charge.known, charge.month_end, burst.log_spent\n"
         "FROM audit.known_charges AS charge JOIN audit.bursts AS burst ON burst.id = charge.id"
     )
     return (

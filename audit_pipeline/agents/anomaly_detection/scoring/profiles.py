@@ -11,6 +11,9 @@ COMPANY_SPREAD_MIN, VENDOR_SPREAD_MIN, SPENT_SPREAD_MIN = 0.05, 0.02, 0.1
 """Of logarithms of amounts: prices move by some percent without anybody's doing, those of one
 vendor by less, and what is spent in a day by more."""
 TIMED_SHARE = 0.01
+SEASON_DAYS = 10
+"""Of a month that is as busy as any other, before its own days say."""
+SHARE_OF_DAYS_MIN = 0.01
 SHRINK = 10
 """Charges of its own that a level needs to outweigh the level above it; a pair needs half as many,
 a clock twice, for it has many hours. Measured best among 3 to 30 on two public sets."""
@@ -48,13 +51,19 @@ FROM (
 PROFILES: tuple[tuple[str, str], ...] = (
     (
         "profile_company",
-        f"""SELECT company.*, span.first_on, span.days, span.timed, span.upper_decile
+        f"""SELECT company.*, span.first_on, span.days, span.timed, span.upper_decile,
+  greatest(span.end_charges, 0.5) / greatest(company.charges, 1) AS end_share,
+  least(greatest(span.end_days / greatest(span.days_seen, 1), {SHARE_OF_DAYS_MIN}),
+    1 - {SHARE_OF_DAYS_MIN}) AS end_days_share, span.days_seen
 FROM ({_amounts("log_amount", COMPANY_SPREAD_MIN)}) AS company
 CROSS JOIN (
   SELECT min(day) AS first_on, coalesce(quantile_cont(log_amount, 0.9), 0) AS upper_decile,
     CAST(greatest(coalesce(date_diff('day', min(day), max(day)), 1), 1) AS DOUBLE) AS days,
     -- Whole-day stamps say nothing of the hour; a stray time among them is no clock.
-    coalesce(avg(CASE WHEN made_at <> day THEN 1.0 ELSE 0.0 END), 0) > {TIMED_SHARE} AS timed
+    coalesce(avg(CASE WHEN made_at <> day THEN 1.0 ELSE 0.0 END), 0) > {TIMED_SHARE} AS timed,
+    CAST(coalesce(sum(month_end), 0) AS DOUBLE) AS end_charges,
+    CAST(count(DISTINCT day) AS DOUBLE) AS days_seen,
+    CAST(count(DISTINCT CASE WHEN month_end = 1 THEN day END) AS DOUBLE) AS end_days
   FROM audit.known_charges
   WHERE known = 1
 ) AS span""",
@@ -67,6 +76,19 @@ CROSS JOIN (
     / (own.charges + {SHRINK})) AS spread
 FROM ({_amounts("log_amount", COMPANY_SPREAD_MIN, "category")}) AS own
 CROSS JOIN audit.profile_company AS company""",
+    ),
+    (
+        # How busy the company is in a month of the year, as compared with all days.
+        "profile_season",
+        f"""SELECT season.month, (season.charges + {SEASON_DAYS} * company.a_day)
+  / ((season.days + {SEASON_DAYS}) * company.a_day) AS pace
+FROM (
+  SELECT month, CAST(count(*) AS DOUBLE) AS charges, CAST(count(DISTINCT day) AS DOUBLE) AS days
+  FROM audit.known_charges WHERE known = 1 GROUP BY month
+) AS season
+CROSS JOIN (
+  SELECT greatest(charges, 1) / greatest(days_seen, 1) AS a_day FROM audit.profile_company
+) AS company""",
     ),
     ("profile_vendor", _amounts("log_amount", VENDOR_SPREAD_MIN, "vendor")),
     (
@@ -111,6 +133,17 @@ GROUP BY pair.entity""",
     (
         "profile_entity_spent",
         _amounts("log_spent", SPENT_SPREAD_MIN, "entity", source="audit.known_bursts"),
+    ),
+    (
+        # What an entity does when months end: how often, and how much more in a day.
+        "profile_entity_end",
+        """SELECT burst.entity,
+  CAST(sum(CASE WHEN month_end = 1 THEN known ELSE 0 END) AS DOUBLE) AS charges,
+  coalesce(avg(CASE WHEN month_end = 1 AND known = 1 THEN log_spent END), any_value(usual.middle))
+    - any_value(usual.middle) AS beyond
+FROM audit.known_bursts AS burst
+JOIN audit.profile_entity_spent AS usual ON usual.entity = burst.entity
+GROUP BY burst.entity""",
     ),
     ("profile_spent", _amounts("log_spent", SPENT_SPREAD_MIN, source="audit.known_bursts")),
 )

@@ -40,7 +40,7 @@ def _usual(charges: str, own: str, wider: str) -> str:
 
 
 _VENDOR = _usual("vendor_charges", "vendor_middle", "category_middle")
-_SPENT = _usual("entity_charges", "spent_middle", "company_spent_middle")
+_SPENT = _usual("entity_charges", "spent_middle + end_beyond", "company_spent_middle")
 _AMOUNT = _money("cents / 100.0")
 _WHERE = f"{_AMOUNT} || ' at ' || vendor_name"
 _USUAL_PAIR = f"""CASE
@@ -130,7 +130,7 @@ def _words(limit: str, span: int) -> dict[str, str]:
         + " || ' other charges at ' || vendor_name",
         "velocity": f"{_count('burst_charges')} || ' charges of ' || entity_name"
         " || ' within a day, where ' ||"
-        f" format('{{:.1f}}', CAST({span} * entity_charges / company_days AS DOUBLE))"
+        f" format('{{:.1f}}', CAST({span} * usual_a_day AS DOUBLE))"
         " || ' would be usual'",
         "spent": f"{_money('exp(log_spent)')} || ' spent by ' || entity_name"
         f" || ' within a day, where ' || {_SPENT} || ' would be usual'",

@@ -81,6 +81,12 @@ _VENDOR_USUAL = (
 _SPENT = f"(entity_charges + {SHRINK})"
 
 
+_END_SHARE = (
+    "((entity_end.charges - charge.own * charge.month_end"
+    f" + {SHRINK} * company.end_share) / (entity.charges - charge.own + {SHRINK}))"
+)
+
+
 def reported(table: str) -> str:
     """SQL of those rows of a table that are of charges in `audit.reported` (id)."""
     return f"(SELECT * FROM audit.{table} SEMI JOIN audit.reported USING (id))"
@@ -126,6 +132,12 @@ def known(
   entity_weekday.charges - charge.own AS entity_weekday_charges,
   vendor_weekday.charges - charge.own AS vendor_weekday_charges,
   burst.charges AS burst_charges, burst.log_spent, burst.novel AS burst_novel,
+  (entity.charges - charge.own) / company.days * coalesce(season.pace, 1)
+    * CASE WHEN charge.month_end = 1 THEN {_END_SHARE} / company.end_days_share
+      ELSE (1 - {_END_SHARE}) / (1 - company.end_days_share) END AS usual_a_day,
+  CASE WHEN charge.month_end = 1
+    THEN entity_end.charges * entity_end.beyond / (entity_end.charges + {SHRINK})
+    ELSE 0 END AS end_beyond,
   entity_spent.middle AS spent_middle, entity_spent.spread AS spent_spread,
   spent.middle AS company_spent_middle, spent.spread AS company_spent_spread{bits}
 FROM {charges} AS charge
@@ -141,6 +153,10 @@ JOIN audit.profile_novelty AS novelty
   ON novelty.entity = charge.entity
 JOIN audit.profile_entity_spent AS entity_spent
   ON entity_spent.entity = charge.entity
+JOIN audit.profile_entity_end AS entity_end
+  ON entity_end.entity = charge.entity
+LEFT JOIN audit.profile_season AS season
+  ON season.month = charge.month
 JOIN audit.profile_tail AS tail
   ON tail.bin = charge.bin
 JOIN audit.profile_category_tail AS category_tail
@@ -183,7 +199,7 @@ def signals_sql(sight: Sight, aspects: Mapping[str, Sequence[str]]) -> str:
         vendor and the company have.
     """
     patterns = aspects.get("pattern", ())
-    usual = f"{sight.span} * entity_charges / company_days"
+    usual = f"{sight.span} * usual_a_day"
     # A reviewer of single charges should not be sent the coffee of an expensive day. In an extract,
     # where bursts are looked for, it may belong to one (and the bench loses a tenth without it).
     fair = "" if sight.ahead else " * least(1, burst_charges * exp(log_amount - log_spent))"
@@ -200,7 +216,8 @@ placed AS (
     (burst_charges - 1 - {usual}) / sqrt({usual} + 0.5) AS burst_distance,
     (pair_charges * pair_middle + {_PAIR} * ({_VENDOR_USUAL})) / (pair_charges + {_PAIR})
       AS pair_usual,
-    (log_spent - (entity_charges * spent_middle + {SHRINK} * company_spent_middle) / {_SPENT})
+    (log_spent - end_beyond
+      - (entity_charges * spent_middle + {SHRINK} * company_spent_middle) / {_SPENT})
       / ({SIGMA} * sqrt((entity_charges * power(spent_spread, 2)
         + {SHRINK} * power(company_spent_spread, 2)) / {_SPENT})) AS spent_distance,
     (category_charges + 0.5) / company_charges AS category_weight
