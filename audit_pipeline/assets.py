@@ -19,8 +19,9 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from audit_pipeline import charts, publishing
+from audit_pipeline import charts, publishing, scored
 from audit_pipeline.adapters.contracts import findings_of
+from audit_pipeline.agents.anomaly_detection import benford
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.data_quality import gate
@@ -264,6 +265,8 @@ def anomaly_scores(
             if trained.charges
         }
         step.call("run_isolation_forest", lambda: forests, versions=forests)
+        books = step.books
+        digits = scored.benford_of(books.warehouse, books.rules, books.from_on, books.to_on)
         return dg.MaterializeResult(
             value=Query("SELECT * FROM audit.scores"),
             metadata={
@@ -277,6 +280,7 @@ def anomaly_scores(
                     )
                 ),
                 "forests": forests,
+                "benford": dg.MetadataValue.md(_benford(digits)),
             },
         )
 
@@ -289,6 +293,31 @@ def anomaly_findings(
     with step_of("anomaly_detection", context, gold, store) as step:
         queries = anomaly_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
         return _findings(step, step.findings(queries))
+
+
+def _benford(found: benford.Benford) -> str:
+    """What the first digits of a year's amounts say, as Markdown."""
+    said = "\n\n".join(found.sentences())
+    if found.first is None:
+        return said
+    law = benford.expected(1)
+    counts = {
+        f"{digit} ({share:.1%} expected)": found.first.counts[digit] for digit, share in law.items()
+    }
+    parts = [
+        (
+            part.by,
+            part.name,
+            part.first.amounts,
+            f"{part.first.deviation:.4f}",
+            part.first.conformity,
+        )
+        for part in found.parts
+    ]
+    header = ("largest", "name", "amounts", "mean deviation", "first digit")
+    return "\n\n".join(
+        (said, charts.bars("Amounts by first digit", counts), charts.table(header, parts))
+    )
 
 
 # ── context enrichment ──────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from audit_pipeline.runs import Run
     from audit_pipeline.score import Scored
 
-FLAGS_SHOWN = 10
+FLAGS_SHOWN, PARTS_SHOWN = 10, 3
 STYLES = {"CRITICAL": "bold red", "WARNING": "yellow", "INFO": "blue"}
 
 
@@ -438,6 +438,16 @@ def show_scores(console: Console, outcome: "Scored", out: Path, seconds: float) 
     console.print(f"Scores: {above}.")
     patterns = [f"{n:,} {name.replace('_', ' ')}" for name, n in outcome.patterns.items() if n]
     console.print(f"Patterns, habits left out: {', '.join(patterns) or 'none'}.")
+    for sentence in outcome.benford.sentences():
+        console.print(sentence)
+    odd = outcome.benford.odd_parts
+    if odd:
+        named = ", ".join(
+            f"{part.by} {part.name[:60] or '(none)'} ({part.first.deviation:.4f})"
+            for part in odd[:PARTS_SHOWN]
+        )
+        text = f"Of the largest, {len(odd)} do not conform, the furthest off: {named}."
+        console.print(Text(plain(text).replace("\n", " ")))
     for row in outcome.top:
         console.print(Text(plain(f"{row['score']:5.1f}  {row['id']}")))
         for reason in filter(None, row["reasons"].split("; ")):

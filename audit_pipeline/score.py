@@ -17,6 +17,7 @@ from audit_pipeline.adapters.extracts import CHARGES, Extract, read_extract
 from audit_pipeline.adapters.results import export, prepare
 from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.anomaly_detection import scoring
+from audit_pipeline.agents.anomaly_detection.benford import Benford, counts_sql, judge, parts_sql
 from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS, HABIT_BITS
 
 MEMORY_LIMIT = "4GB"
@@ -57,6 +58,7 @@ class Scored:
         rows: scored; rejected: put aside.
         above: how many score above each of 50, 70 and 90.
         patterns: pattern → charges that show it, habits left out.
+        benford: what the first digits of all amounts say.
         top: the highest scores, as rows of the output.
     """
 
@@ -64,6 +66,7 @@ class Scored:
     rejected: int = 0
     above: dict[int, int] = field(default_factory=dict[int, int])
     patterns: dict[str, int] = field(default_factory=dict[str, int])
+    benford: Benford = field(default_factory=Benford)
     top: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -74,6 +77,7 @@ class Scored:
             "rejected": self.rejected,
             "above": {str(score): found for score, found in self.above.items()},
             "patterns": self.patterns,
+            "benford": self.benford.as_json(),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
 
@@ -180,8 +184,9 @@ class _Run:
         )
 
     def score(self) -> None:
-        """`audit.scored`, `audit.counted` and `audit.reasons`."""
+        """`audit.scored`, `audit.counted` and `audit.reasons`; Benford's law of all amounts."""
         self._progress("counting what is usual")
+        self.outcome.benford = self._benford()
         sight = scoring.Sight(ahead=True)
         for name, sql in (
             *scoring.of_timeline(sight, self._limit_cents, scoring.ASPECTS),
@@ -203,6 +208,20 @@ class _Run:
         for name, sql in scoring.reasons(sight, self._limit_cents, scoring.ASPECTS):
             self._make(name, sql)
         self._drop(*[name for name in self._made if name not in _WRITTEN])
+
+    def _benford(self) -> Benford:
+        def named(key: str) -> str:
+            return (
+                "SELECT names.name, found.digits, found.amounts"
+                f" FROM ({parts_sql('audit.lines', key)}) AS found"
+                f" JOIN audit.{key}_names AS names ON names.{key} = found.{key}"
+                f" ORDER BY sum(found.amounts) OVER (PARTITION BY found.{key}) DESC, found.{key}"
+            )
+
+        return judge(
+            dict(self._do(counts_sql("audit.lines"))),
+            {key: self._do(named(key)) for key in ("vendor", "entity")},
+        )
 
     def write(self) -> None:
         """The result, and the signals where they are wanted.

@@ -6,11 +6,11 @@ gold is (`agents.anomaly_detection.scoring`); the forest is trained here.
 """
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from audit_pipeline.agents.anomaly_detection import forest, scoring
+from audit_pipeline.agents.anomaly_detection import benford, forest, scoring
 from audit_pipeline.agents.reconciliation.settlement import month_after
 from audit_pipeline.model.query import Query
 
@@ -105,6 +105,13 @@ FROM ({months}) AS found
 JOIN audit.timeline AS line ON line.id = found.id
 JOIN audit.transactions AS entry ON entry.transaction_id = line.transaction_id"""
 
+POPULATION = """(SELECT entry.cents, entry.payer AS entity, vendor.name AS vendor
+  FROM audit.transactions AS entry
+  JOIN audit.vendor_names AS vendor ON vendor.vendor_id = entry.vendor_id
+  WHERE entry.occurred_on > $to_on - CAST($baseline_days AS INTEGER)
+    AND entry.occurred_on <= $to_on) AS population"""
+"""A day has too few charges to say anything of their digits: the year up to it."""
+
 
 def score_charges(
     warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
@@ -152,6 +159,27 @@ def score_charges(
             baseline_on = following
     warehouse.create("scores", Query(OF_ALL.format(months="\nUNION ALL ".join(months))))
     return forests
+
+
+def benford_of(
+    warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
+) -> benford.Benford:
+    """Benford's law of the audited days and of the days before them that AN-07 knows.
+
+    Needs `audit.scores`.
+    """
+    of = {
+        "to_on": to_on,
+        "baseline_days": rules["AN-07"].whole("baseline_days") + (to_on - from_on).days,
+    }
+
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in warehouse.rows(Query(sql, of))]
+
+    return benford.judge(
+        dict(rows(benford.counts_sql(POPULATION))),
+        {key: rows(benford.parts_sql(POPULATION, key)) for key in ("vendor", "entity")},
+    )
 
 
 def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> forest.Trained:

@@ -87,7 +87,10 @@ def test_metadata_counts_and_pictures(audited: Workplace):
             if asset.endswith("_findings")
         )
         assert counted == len(findings)
-        assert IMAGE in _metadata(instance, "anomaly_scores")["scores"]
+        scores = _metadata(instance, "anomaly_scores")
+        assert IMAGE in scores["scores"]
+        assert "Benford, first digit of" in scores["benford"]
+        assert IMAGE in scores["benford"]
         closed = _metadata(instance, "audit_log")
         assert "flagged" in closed["disposition"]
         assert IMAGE in closed["disposition"]

@@ -204,11 +204,35 @@ def test_a_summary_to_pipe(command: Command, tmp_path: Path):
         "--json", "-",
     )  # fmt: skip
     summary = json.loads(ended.out)
-    assert summary.keys() == {"rows", "rejected", "above", "patterns", "seconds"}
+    assert summary.keys() == {"rows", "rejected", "above", "patterns", "benford", "seconds"}
     assert (summary["rows"], summary["rejected"]) == (152, 0)
     assert summary["patterns"] == {**dict.fromkeys(FINDINGS, 0), "duplicate": 2}
     assert summary["seconds"].keys() == {"read", "score", "write"}
     assert "152 charges scored" in ended.err
+    assert "Too few charges for Benford (" in ended.err
+    assert summary["benford"]["first_digit"] is None
+
+
+def test_the_first_digits_of_all_amounts(command: Command, tmp_path: Path):
+    """They raise no score and name no charge; a vendor's name is text and nothing else."""
+    name = "[red]Globex\x1b[31m"
+    rows = charges(600)
+    for n, row in enumerate(rows):
+        row |= {"vendor": name, "amount": f"{90 + n % 10}.50"}
+    file, out = write(tmp_path / "in.csv", rows), tmp_path / "out.csv"
+    ended = command("score", file, "--out", out, "--json", tmp_path / "summary.json")
+    assert ended.code == cli.DONE, ended.err
+    said = " ".join(ended.out.split())
+    assert "Benford, first digit of 601 amounts from 10.00: nonconformity" in said
+    assert "too frequent: 9 (100.0 % for 4.6 %)" in said
+    assert "a question, not a finding" in said
+    assert "1 do not conform, the furthest off: vendor [red]Globex" in said
+    assert "\x1b[31m" not in ended.out
+    summary = json.loads((tmp_path / "summary.json").read_text())["benford"]
+    assert summary["first_digit"]["conformity"] == "nonconformity"
+    assert summary["first_two_digits"] is None
+    assert [(part["by"], part["name"]) for part in summary["parts"]] == [("vendor", name)]
+    assert {row["rules"] for row in result(out)} <= {"", "duplicate"}
 
 
 def test_what_cannot_be_read_stands_at_the_end(command: Command, tmp_path: Path):
