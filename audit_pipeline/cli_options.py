@@ -174,8 +174,9 @@ def _score_options(score: argparse.ArgumentParser) -> None:
         default=[],
         type=_mapped_field,
         metavar="FIELD=COLUMN[,COLUMN]",
-        help="which column is the id, entity (a card, a person), vendor, category, amount or "
-        "time, where the name does not say; may be given again",
+        help="which column is the id, entity (a card, a person), vendor, category, amount, time, "
+        "invoice (its number) or account (the payee's), where the name does not say; may be given "
+        "again",
     )
     score.add_argument(
         "--limit",
@@ -231,7 +232,7 @@ def _mapped(text: str) -> tuple[str, str, tuple[str, ...]]:
 def _mapped_field(text: str) -> tuple[str, tuple[str, ...]]:
     field, _, columns = text.partition("=")
     names = tuple(name.strip() for name in columns.split(",") if name.strip())
-    fields = ("id", "entity", "vendor", "category", "amount", "time")
+    fields = ("id", "entity", "vendor", "category", "amount", "time", "invoice", "account")
     if field not in fields or not names:
         message = f"{text!r} is not like entity=card_number; fields: {', '.join(fields)}"
         raise argparse.ArgumentTypeError(message)

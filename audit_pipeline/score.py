@@ -18,6 +18,7 @@ from audit_pipeline.adapters.results import export, prepare
 from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.anomaly_detection import scoring
 from audit_pipeline.agents.anomaly_detection.benford import Benford, counts_sql, judge, parts_sql
+from audit_pipeline.agents.anomaly_detection.scoring.documents import FIELDS
 from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS, HABIT_BITS
 
 MEMORY_LIMIT = "4GB"
@@ -27,7 +28,7 @@ REASONS_FROM = 20.0
 """Score from which reasons are told, which one charge in ten reaches; below, nothing stands out."""
 _WRITTEN = (
     *("read_lines", "rejected", "signals", "counted", "scored"),
-    *("hits", "hit_bits", "reasons"),
+    *("hits", "hit_bits", "document_hits", "reasons"),
 )
 """The tables that the result is made of; the others' memory is needed to write it."""
 _SAID = {"signals": "scoring", "counted": "scoring", "hits_duplicate": "looking for patterns"}
@@ -111,6 +112,7 @@ class _Run:
         self._made: list[str] = []
         self._connection, self._stage, self._progress = connection, stage, progress
         self._limit_cents = round(100 * wish.limit)
+        self._documents: list[str] = []
         prepare(connection, MEMORY_LIMIT, stage)
         # The joins stand in the order that suits them; the planner's took twenty times as long.
         self._do("SET disabled_optimizers = 'join_order,build_side_probe_side'")
@@ -150,6 +152,8 @@ class _Run:
                 return f"coalesce({columns[0]}, '')"
             return f"concat_ws(' ', {', '.join(columns)})" if columns else "''"
 
+        self._documents = [name for name in FIELDS if extract.columns[name]]
+        documents = "".join(f", {joined(name)} AS {name}" for name in self._documents)
         amount, made_at = (f'"{extract.columns[name][0]}"' for name in ("amount", "time"))
         source = f"read_parquet({quoted(str(extract.typed))})"
         complete = f"{made_at} IS NOT NULL AND {amount} IS NOT NULL"
@@ -159,7 +163,7 @@ class _Run:
             f" {joined('entity')} AS entity, {joined('vendor')} AS vendor,"
             f" {joined('category')} AS category,"
             f" CAST(CAST({amount} AS DECIMAL(22, 2)) * 100 AS BIGINT) AS cents,"
-            f" CAST({made_at} AS TIMESTAMP) AS made_at FROM {source} WHERE {complete}",
+            f" CAST({made_at} AS TIMESTAMP) AS made_at{documents} FROM {source} WHERE {complete}",
         )
         self._make(
             "rejected",
@@ -203,11 +207,25 @@ class _Run:
                 self._see("known_signals", "SELECT * FROM audit.signals")
         if not self.wish.signals:
             self._drop("signals")
+        self._look_at_documents()
         self._progress("telling why")
         self._make("reported", f"SELECT id FROM audit.scored WHERE score >= {REASONS_FROM}")
         for name, sql in scoring.reasons(sight, self._limit_cents, scoring.ASPECTS):
             self._make(name, sql)
         self._drop(*[name for name in self._made if name not in _WRITTEN])
+
+    def _look_at_documents(self) -> None:
+        if not self._documents:
+            return
+        self._progress("comparing documents")
+        self._see(
+            "documents",
+            "SELECT line.id, line.entity, line.vendor, read.vendor AS vendor_name, line.cents,"
+            f" CAST(line.made_at AS DATE) AS day, {', '.join(self._documents)}"
+            " FROM audit.lines AS line JOIN audit.read_lines AS read ON read.id = line.id",
+        )
+        for name, sql in scoring.documents(self._documents):
+            self._make(name, sql)
 
     def _benford(self) -> Benford:
         def named(key: str) -> str:
@@ -237,6 +255,10 @@ class _Run:
             )
             for which in (">=", "<")
         )
+        found = ""
+        if self._documents:
+            found = " LEFT JOIN audit.document_hits AS documents ON documents.id = line.id"
+            rules, habits = f"{rules}, documents.rules", f"{habits}, documents.habits"
         # Most are nothing, which needs no rounding.
         parts = ", ".join(
             f"CASE WHEN counted.{name} = 0 THEN 0 ELSE round(counted.{name}, 3) END AS {name}_bits"
@@ -253,7 +275,7 @@ class _Run:
             " JOIN audit.read_lines AS line ON line.id = counted.id"
             " LEFT JOIN audit.hits AS hits ON hits.id = line.id"
             " LEFT JOIN audit.hit_bits AS bits ON bits.id = line.id"
-            " LEFT JOIN audit.reasons AS reasons ON reasons.id = line.id"
+            f" LEFT JOIN audit.reasons AS reasons ON reasons.id = line.id{found}"
             # What was set aside stands at the end, with why.
             " UNION ALL BY NAME SELECT id, '' AS rules, '' AS habits,"
             " 'set aside: ' || reason AS reasons, NULL AS place FROM audit.rejected",
@@ -279,6 +301,11 @@ class _Run:
         for name in FINDINGS:
             self.outcome.patterns[name] = self._count(
                 f"SELECT count(*) FROM audit.hit_bits WHERE {name} >= {HABIT_BITS}"
+            )
+        for name in (pattern for known in self._documents for pattern in FIELDS[known]):
+            self.outcome.patterns[name] = self._count(
+                "SELECT count(*) FROM audit.document_hits"
+                f" WHERE list_contains(string_split(rules, ', '), '{name}')"
             )
         self.outcome.top = (
             self._connection.sql(

@@ -235,6 +235,31 @@ def test_the_first_digits_of_all_amounts(command: Command, tmp_path: Path):
     assert {row["rules"] for row in result(out)} <= {"", "duplicate"}
 
 
+def test_documents_are_looked_at_where_there_are_any(command: Command, tmp_path: Path):
+    """They are named beside the other patterns, and no score, bit or reason changes by them."""
+    again, other = {**charges()[3], "id": "again"}, {**charges()[7], "id": "other"}
+    rows = [*charges(), again, other | {"vendor": "Initech"}]
+    _, before = scored(tmp_path / "without", rows)
+    for n, row in enumerate(rows):
+        row |= {"Rechnung": f"R-{1_000 + 10 * n}", "payee_account": f"DE {row['vendor']} 5"}
+    rows[-2]["Rechnung"] = f"r {rows[3]['Rechnung'][2:]}."
+    rows[-1]["payee_account"], rows[9]["payee_account"] = "DE G 7", "de g 7"
+    _, after = scored(tmp_path / "with", rows, mapping={"invoice": ["Rechnung"]})
+    assert {name: {**row, "rules": ""} for name, row in after.items()} == {
+        name: {**row, "rules": ""} for name, row in before.items()
+    }
+    file, out = write(tmp_path / "in.csv", rows), tmp_path / "out.csv"
+    ended = command("score", file, "--out", out, "--map", "invoice=Rechnung", "--json", "-")
+    assert ended.code == cli.DONE, ended.err
+    found = {row["id"]: row["rules"] for row in result(out)}
+    assert found[rows[3]["id"]] == found["again"] == "duplicate, invoice_again"
+    assert found[rows[9]["id"]] == found["other"] == "account_shared"
+    patterns = json.loads(ended.out)["patterns"]
+    assert patterns.keys() == {*FINDINGS, "invoice_again", "invoice_run", "account_shared"}
+    assert (patterns["invoice_again"], patterns["account_shared"]) == (2, 2)
+    assert "2 invoice again" in " ".join(ended.err.split())
+
+
 def test_what_cannot_be_read_stands_at_the_end(command: Command, tmp_path: Path):
     bad = [
         {**charges()[0], "id": "no amount", "amount": "lots"},

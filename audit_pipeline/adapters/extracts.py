@@ -69,9 +69,15 @@ CHARGES = Layout(
         "category": ("category", "cat", "mcc", "merchant_category", "gl_account", "type"),
         "amount": (*_AMOUNTS, "amt"),
         "time": ("time", "timestamp", "ts", "occurred_at", "made_at", "datetime", *_DATES),
+        "invoice": ("invoice", "invoice_number", "invoice_no", "invoice_id"),
+        # A bare account may be the payer's.
+        "account": (
+            *("payee_account", "vendor_account", "supplier_account", "beneficiary_account"),
+            *("payee_iban", "vendor_iban", "supplier_iban", "beneficiary_iban"),
+        ),
     },
     {"time": Kind.INSTANT, "amount": Kind.MONEY},
-    ("category",),
+    ("category", "invoice", "account"),
 )
 """Charges that are scored; an entity is whoever has habits: a card, an employee, an account."""
 

@@ -7,6 +7,7 @@ which. Tables are made in the order of `of_timeline`, `of_history`, `scores`, `r
 
 from collections.abc import Mapping, Sequence
 
+from audit_pipeline.agents.anomaly_detection.scoring.documents import documents
 from audit_pipeline.agents.anomaly_detection.scoring.hits import HIT_PROFILES, Sight, hits
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import PROFILES
 from audit_pipeline.agents.anomaly_detection.scoring.reasons import reasons
@@ -24,6 +25,7 @@ __all__ = [
     "COMBINATION",
     "SIGNALS",
     "Sight",
+    "documents",
     "of_history",
     "of_timeline",
     "reasons",
