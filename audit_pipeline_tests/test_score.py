@@ -378,11 +378,12 @@ def test_hostile_names_do_no_harm(command: Command, tmp_path: Path, suffix: str)
         assert len(text) < 1_000
 
 
-def test_a_csv_keeps_a_formula_as_it_is(tmp_path: Path):
-    """An id is the ledger's own; reasons begin with a share or with what was set aside."""
+def test_a_spreadsheet_runs_no_id_of_a_csv(tmp_path: Path):
+    """It is told to take it as text; an id that is a number stays one."""
     rows = [*charges(), {**charges()[-1], "id": "=1+1", "card": "=1+1", "amount": "8000"}]
-    rows += [{**charges()[-1], "id": "@x", "amount": "=1"}]
+    rows += [{**charges()[-1], "id": "@x", "amount": "=1"}, {**charges()[0], "id": "-12"}]
     _, found = scored(tmp_path / "a", rows)
-    assert found["=1+1"]["reasons"][0].isdigit()
-    assert found["@x"]["reasons"].startswith("set aside: ")
+    assert found.keys() == {*(row["id"] for row in charges()), "'=1+1", "'@x", "-12"}
+    assert found["'=1+1"]["reasons"][0].isdigit()
+    assert found["'@x"]["reasons"].startswith("set aside: ")
     assert {row["reasons"][:1] for row in found.values()} <= {"", "s", *"0123456789"}

@@ -16,6 +16,8 @@ FORMATS = {
 }
 """The end of a result's name → how it is written."""
 
+_FORMULA, _NUMBER = r"^[=+\-@\t\r]", r"^[+-]?[0-9]+([.][0-9]+)?$"
+
 
 def prepare(connection: duckdb.DuckDBPyConnection, memory_limit: str, stage: Path) -> None:
     """Set what every work of ours needs; what does not fit into memory is spilled to `stage`."""
@@ -33,11 +35,16 @@ def prepare(connection: duckdb.DuckDBPyConnection, memory_limit: str, stage: Pat
 def export(connection: duckdb.DuckDBPyConnection, sql: str, out: Path) -> None:
     """Write the rows of a query to a file, whole or not at all.
 
+    In CSV a text that a spreadsheet would run as a formula gets an apostrophe before it.
+
     Raises:
         BadUsage: it cannot be written.
     """
     arriving = out.with_name(f".{out.name}.arriving")
-    how = FORMATS[out.suffix.lower()]
+    suffix = out.suffix.lower()
+    if suffix == ".csv":
+        sql = _without_formulas(connection, sql)
+    how = FORMATS[suffix]
     try:
         connection.execute(f"COPY ({sql}) TO {quoted(str(arriving))} ({how})").fetchall()
         arriving.replace(out)
@@ -45,3 +52,15 @@ def export(connection: duckdb.DuckDBPyConnection, sql: str, out: Path) -> None:
         with contextlib.suppress(OSError):
             arriving.unlink(missing_ok=True)
         raise BadUsage(f"cannot write {out}: {str(error).splitlines()[0][:160]}") from error
+
+
+def _without_formulas(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The query with an apostrophe before each text that begins like a formula and is no number."""
+    described = connection.execute(f"DESCRIBE {sql}").fetchall()
+    cells = ", ".join(
+        f"CASE WHEN regexp_matches({name}, '{_FORMULA}')"
+        f" AND NOT regexp_matches({name}, '{_NUMBER}') THEN chr(39) || {name} ELSE {name} END"
+        f" AS {name}"
+        for name in (f'"{column}"' for column, kind, *_ in described if kind == "VARCHAR")
+    )
+    return f"SELECT * REPLACE ({cells}) FROM ({sql}) AS result" if cells else sql
