@@ -233,6 +233,12 @@ def test_three_in_a_row_over_a_month(
     assert rules(charges) == [{"invoice_run"} if is_run else set()] * len(charges)
 
 
+def test_another_series_of_the_vendor_is_no_part_of_a_run():
+    """Its numbers may lie between."""
+    run = [Paid(f"R-{9 + n}", after_days=20 * n) for n in range(4)]
+    assert rules([*run, Paid("S-10"), Paid("S-12")]) == [{"invoice_run"}] * 4 + [set()] * 2
+
+
 def test_one_account_under_two_names():
     """Blanks and case aside, of the account and of the names."""
     charges = [
