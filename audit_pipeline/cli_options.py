@@ -90,7 +90,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
         description="Scores the charges of a file (.csv, .parquet, .json, .jsonl) by how "
         "surprising they are, and says why. Needs no labels and no rules.",
         epilog="OUT has one line a charge: id, score (above 70: about one in a thousand), bits, "
-        "rules (patterns it shows), habits (patterns that its vendor shows all the time), reasons, "
+        "rules (patterns it shows), habits (patterns that are usual there), reasons, "
         "and the bits of every signal, which add up. example: audit-pipeline score charges.csv "
         "--out scored.csv --map entity=card_number --map time=posted_at --limit 1000",
     )

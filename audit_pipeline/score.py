@@ -19,7 +19,7 @@ from audit_pipeline.adapters.warehouse import quoted
 from audit_pipeline.agents.anomaly_detection import scoring
 from audit_pipeline.agents.anomaly_detection.benford import Benford, counts_sql, judge, parts_sql
 from audit_pipeline.agents.anomaly_detection.scoring.documents import FIELDS
-from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS, HABIT_BITS
+from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS
 
 MEMORY_LIMIT = "4GB"
 LIMIT = 2_500
@@ -250,8 +250,8 @@ class _Run:
         self._progress("writing")
         rules, habits = (
             ", ".join(
-                f"CASE WHEN hits.{name} = 1 AND bits.{name} {which} {HABIT_BITS} THEN '{name}' END"
-                for name in FINDINGS
+                f"CASE WHEN hits.{name} = 1 AND bits.{name} {which} {least} THEN '{name}' END"
+                for name, least in FINDINGS.items()
             )
             for which in (">=", "<")
         )
@@ -298,9 +298,9 @@ class _Run:
         for least in (50, 70, 90):
             found = f"SELECT count(*) FROM audit.scored WHERE score > {least}"
             self.outcome.above[least] = self._count(found)
-        for name in FINDINGS:
+        for name, least in FINDINGS.items():
             self.outcome.patterns[name] = self._count(
-                f"SELECT count(*) FROM audit.hit_bits WHERE {name} >= {HABIT_BITS}"
+                f"SELECT count(*) FROM audit.hit_bits WHERE {name} >= {least}"
             )
         for name in (pattern for known in self._documents for pattern in FIELDS[known]):
             self.outcome.patterns[name] = self._count(

@@ -124,6 +124,20 @@ def town(seed: int, count: int = 160, *, timed: bool = True) -> list[Charge]:
     return [replace(charge, id=place) for charge, place in zip(found, places, strict=True)]
 
 
+def busy(seed: int, count: int = 90) -> list[Charge]:
+    """Two cards at two vendors that charge the same again, and much of the limit, all the time."""
+    chance = random.Random(seed)
+    prices = [12_300, 45_600, 125_000, 180_000, 235_000]
+    return [
+        Charge(
+            n, chance.choice(ENTITIES[:2]), chance.choice(VENDORS[:2]), "food",
+            chance.choice([*prices, chance.randrange(20_000, 250_000)]),
+            START + dt.timedelta(hours=12 * chance.randrange(80)),
+        )
+        for n in range(count)
+    ]  # fmt: skip
+
+
 def splits(charges: Sequence[Charge], day: int) -> list[Charge]:
     """What is made from that day on is not history."""
     return [replace(c, known=c.made_at < START + dt.timedelta(days=day)) for c in charges]

@@ -338,11 +338,17 @@ class Books:
 
     # ── the patterns ──
 
+    def parts(self, charge: Charge) -> list[int]:
+        """Amounts below the limit, but not far, that the pair charges within two days."""
+        return [
+            c.cents
+            for c in self.near(charge, 2)
+            if c.vendor == charge.vendor and self.limit < 10 * c.cents < 10 * self.limit
+        ]
+
     def shows(self, charge: Charge, name: str) -> bool:
         cents, limit = charge.cents, self.limit
-        week, days = (
-            [c for c in self.near(charge, n) if c.vendor == charge.vendor] for n in (7, 2)
-        )
+        week = [c for c in self.near(charge, 7) if c.vendor == charge.vendor]
         match name:
             case "duplicate":
                 return cents >= 1_000 and any(
@@ -364,8 +370,10 @@ class Books:
                     for c in self.seen(charge)
                 )
             case "split":
-                parts = [c.cents for c in days if limit < 10 * c.cents and c.cents < limit]
-                return cents in parts and sum(parts) >= limit and len(parts) <= 5
+                parts = self.parts(charge)
+                few = len(parts) <= 5 and sum(parts) >= limit
+                two = 2 * cents >= limit and sum(2 * part >= limit for part in parts) >= 2
+                return cents in parts and (few or two)
             case "below_limit":
                 return 9 * limit <= 10 * cents < 10 * limit
             case _:
@@ -379,15 +387,56 @@ class Books:
     def pattern_bits(self, charge: Charge, name: str) -> float:
         if not self.shows(charge, name):
             return 0.0
-        others = len(self._others(charge, "vendor"))
-        if name == "duplicate":
-            near = [c for c in self.near(charge, 7) if c.vendor == charge.vendor]
-            same = len(self._others(charge, "vendor", "cents"))
-            likely = (max(same - 1, 0) + 0.2) / (max(others - 1, 0) + SHRINK)
-            return -math.log2(max(1 - math.exp(-(len(near) - 1) * likely), 1e-9))
-        found = sum(c.vendor == charge.vendor and c.id != charge.id for c in self.hits[name])
-        company = max(len(self.hits[name]) / max(len(self.known), 1), 1e-5)
-        return share_bits(found, others, company, SHRINK)
+        match name:
+            case "duplicate":
+                return self._duplicate_bits(charge)
+            case "split":
+                return self._split_bits(charge)
+            case _:
+                others = len(self._others(charge, "vendor"))
+                found = sum(
+                    c.vendor == charge.vendor and c.id != charge.id for c in self.hits[name]
+                )
+                return share_bits(found, others, self._company_hits(name), SHRINK)
+
+    def _company_hits(self, name: str) -> float:
+        return max(len(self.hits[name]) / max(len(self.known), 1), 1e-5)
+
+    def _pair_share(
+        self, charge: Charge, like: Sequence[Charge], company: float, here: int
+    ) -> float:
+        """How many of the pair's charges are like that, leaning on the vendor's and the company's.
+
+        Args:
+            like: charges of history that are.
+            here: how many of them, and of the other charges, belong to what was found.
+        """
+        share = company
+        for keys, shrink in ((("vendor",), SHRINK), (("entity", "vendor"), SHRINK / 2)):
+            found = [c for c in like if all(getattr(c, k) == getattr(charge, k) for k in keys)]
+            left = (max(len(some) - here, 0) for some in (found, self._of(charge, *keys)))
+            found_left, charges_left = left
+            share = (found_left + shrink * share) / (charges_left + shrink)
+        return share
+
+    def _duplicate_bits(self, charge: Charge) -> float:
+        week = [c for c in self.near(charge, 7) if c.vendor == charge.vendor]
+        copies = min(sum(c.cents == charge.cents for c in week), 3)
+        here = copies if charge.known else copies - 1
+        same = [c for c in self.known if c.cents == charge.cents]
+        price = self._pair_share(charge, same, 0.02, here)
+        by_chance = 1 - math.exp(-(len(week) - 1) * price)
+        repeats = self._pair_share(
+            charge, self.hits["duplicate"], self._company_hits("duplicate"), here
+        )
+        return -math.log2(max(min(by_chance, repeats), 1e-9))
+
+    def _split_bits(self, charge: Charge) -> float:
+        parts = min(len(self.parts(charge)), 5)
+        as_large = [c for c in self.hits["split"] if c.cents >= charge.cents]
+        company = max(len(as_large) / max(len(self.known), 1), 1e-5)
+        here = parts if charge.known else parts - 1
+        return -math.log2(self._pair_share(charge, as_large, company, here))
 
 
 # ── from bits to a score ──

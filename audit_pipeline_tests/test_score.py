@@ -197,6 +197,55 @@ def test_a_habit_is_no_rule(tmp_path: Path):
         assert (found[place]["rules"], found[place]["habits"]) == said
 
 
+def bought(name: str, vendor: str, lines: list[tuple[int, float]]) -> list[Row]:
+    """A card's charges at a vendor, by day and amount."""
+    return [
+        {"id": f"{name}{n}", "card": "card A", "vendor": vendor, "category": "office",
+         "amount": f"{amount:.2f}", "time": (START + dt.timedelta(days=day)).isoformat()}
+        for n, (day, amount) in enumerate(lines)
+    ]  # fmt: skip
+
+
+def test_what_is_found_is_no_evidence_against_itself(tmp_path: Path):
+    """Three parts of one purchase, or a charge sent thrice, at a vendor that has nothing else."""
+    parts = bought("P", "Once", [(40, 470.13), (40, 455.27), (41, 461.39)])
+    copies = bought("C", "Thrice", [(50, 83.17), (51, 83.17), (54, 83.17)])
+    _, found = scored(tmp_path / "a", charges() + parts + copies, limit=500.0)
+    assert {found[row["id"]]["rules"] for row in parts} == {"split"}
+    assert {found[row["id"]]["rules"] for row in copies} == {"duplicate"}
+
+
+def test_a_charge_that_comes_daily_is_a_price(tmp_path: Path):
+    """A vendor's first week speaks for a habit too, if all of its charges are alike."""
+    daily = bought("D", "Canteen", [(50 + n, 83.17) for n in range(8)])
+    _, found = scored(tmp_path / "a", charges() + daily)
+    assert {(found[row["id"]]["rules"], found[row["id"]]["habits"]) for row in daily} == {
+        ("", "duplicate")
+    }
+
+
+def test_an_amount_that_is_usual_elsewhere_is_still_a_repeat(tmp_path: Path):
+    """A yearly fee is the same for all; whoever pays it twice within days paid it twice."""
+    fees = [
+        {**row, "card": f"card {n}"}
+        for n, row in enumerate(bought("F", "Club", [(n, 79.0) for n in range(40)]))
+    ]
+    twice = {**fees[7], "id": "again", "time": (START + dt.timedelta(days=9)).isoformat()}
+    _, found = scored(tmp_path / "a", [*charges(), *fees, twice])
+    assert {place for place, row in found.items() if row["rules"]} == {"F7", "again"}
+    assert not any(row["habits"] for row in found.values())
+
+
+def test_the_largest_parts_where_splits_are_a_habit(tmp_path: Path):
+    """Rooms are booked two at a time; two charges just below the limit are made among them."""
+    rooms = bought("R", "Hotel", [(3 * (n // 2), 251.07 + n % 2) for n in range(60)])
+    cut = bought("S", "Hotel", [(42, 489.13), (43, 477.31)])
+    _, found = scored(tmp_path / "a", charges(600) + rooms + cut, limit=500.0)
+    for which, lines in (("habits", rooms), ("rules", cut)):
+        told = {place for place, row in found.items() if "split" in row[which].split(", ")}
+        assert told == {row["id"] for row in lines}
+
+
 def test_a_summary_to_pipe(command: Command, tmp_path: Path):
     again = [{**charges()[3], "id": "again"}]
     ended = command(

@@ -14,6 +14,7 @@ from sqlglot import ErrorLevel, exp
 
 from audit_pipeline import scored
 from audit_pipeline.agents.anomaly_detection import scoring
+from audit_pipeline.agents.anomaly_detection.scoring.hits import COPIES_MAX, PARTS_MAX
 from audit_pipeline_tests import scores_by_hand
 from audit_pipeline_tests.charges_in_tables import (
     CATEGORIES,
@@ -21,6 +22,7 @@ from audit_pipeline_tests.charges_in_tables import (
     LIMIT,
     START,
     VENDORS,
+    busy,
     by_id,
     rows,
     run,
@@ -131,6 +133,13 @@ def test_later_days_against_history(timed: bool) -> None:  # noqa: FBT001
     assert {row["own"] for row in rows("scored_charges")} == {0, 1}
 
 
+@pytest.mark.parametrize(("day", "ahead"), [(99, True), (20, False)])
+def test_pairs_that_repeat_and_split_all_the_time(day: int, ahead: bool) -> None:  # noqa: FBT001
+    check(Books(splits(busy(7), day), ahead=ahead, limit=LIMIT))
+    assert max(row["copies"] for row in rows("hits_duplicate")) == COPIES_MAX
+    assert max(row["parts"] for row in rows("hits_split")) == PARTS_MAX
+
+
 @quickly
 @given(charge_lists(14))
 def test_a_small_closed_extract(charges: list[Charge]) -> None:
@@ -172,6 +181,18 @@ BOUNDARIES: dict[str, tuple[list[tuple[int, int]], dict[str, list[int]]]] = {
     "too small a part": ([(0, 225_000 - 1), (DAY, 25_000)], {}),
     "five parts": ([(n, 50_001 + n) for n in range(5)], {"split": [0, 1, 2, 3, 4]}),
     "six parts": ([(n, 50_001 + n) for n in range(6)], {}),
+    "two halves among seven": (
+        [*((DAY + n, 40_001 + n) for n in range(5)), (0, 125_000), (2 * DAY, 125_001)],
+        {"split": [5, 6]},
+    ),
+    "one half among seven": (
+        [*((DAY + n, 40_001 + n) for n in range(5)), (0, 125_000), (2 * DAY, 124_999)],
+        {},
+    ),
+    "two halves too far apart": (
+        [*((DAY + n, 40_001 + n) for n in range(5)), (0, 125_000), (2 * DAY + 1, 125_001)],
+        {},
+    ),
     "just below": ([(0, 225_000)], {"below_limit": [0]}),
     "still below": ([(0, 249_999)], {"below_limit": [0]}),
     "the limit": ([(0, 250_001)], {}),

@@ -6,7 +6,6 @@ known at all depends on who made the extract. All of it is the ledger's own text
 
 from collections.abc import Collection
 
-from audit_pipeline.agents.anomaly_detection.scoring.hits import HABIT_BITS
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import SHRINK
 
 FIELDS = {"invoice": ("invoice_again", "invoice_run"), "account": ("account_shared",)}
@@ -14,6 +13,8 @@ FIELDS = {"invoice": ("invoice_again", "invoice_run"), "account": ("account_shar
 RUN_MIN, RUN_DAYS = 3, 30
 """Invoices in a row, and days from the first to the last, from which a vendor that bills others too
 would hardly give all its numbers to one."""
+HABIT_SHARE = 0.125
+"""Of a vendor's other invoices: where more come several times, that is how it is listed."""
 _SIGNS = r"[^\p{L}\p{N}]"
 _KNOWN = "regexp_matches({text}, '[1-9]')"
 """Not blank, n/a, or nothing but zeros."""
@@ -54,7 +55,7 @@ compared AS (
 )
 SELECT charge.id, 'invoice_again' AS pattern,
   (compared.vendor_again + {SHRINK} * compared.company_share) / (compared.vendor_charges + {SHRINK})
-    > {2**-HABIT_BITS} AS is_habit
+    > {HABIT_SHARE} AS is_habit
 FROM audit.invoices AS charge
 JOIN compared ON compared.vendor = charge.vendor AND compared.invoice = charge.invoice
 WHERE compared.charges > 1"""
