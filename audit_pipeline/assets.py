@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from audit_pipeline import charts, publishing, scored
 from audit_pipeline.adapters.contracts import findings_of
-from audit_pipeline.agents.anomaly_detection import benford
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.data_quality import gate
@@ -280,7 +279,7 @@ def anomaly_scores(
                     )
                 ),
                 "forests": forests,
-                "benford": dg.MetadataValue.md(_benford(digits)),
+                "benford": dg.MetadataValue.md(charts.first_digits(digits)),
             },
         )
 
@@ -293,31 +292,6 @@ def anomaly_findings(
     with step_of("anomaly_detection", context, gold, store) as step:
         queries = anomaly_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
         return _findings(step, step.findings(queries))
-
-
-def _benford(found: benford.Benford) -> str:
-    """What the first digits of a year's amounts say, as Markdown."""
-    said = "\n\n".join(found.sentences())
-    if found.first is None:
-        return said
-    law = benford.expected(1)
-    counts = {
-        f"{digit} ({share:.1%} expected)": found.first.counts[digit] for digit, share in law.items()
-    }
-    parts = [
-        (
-            part.by,
-            part.name,
-            part.first.amounts,
-            f"{part.first.deviation:.4f}",
-            part.first.conformity,
-        )
-        for part in found.parts
-    ]
-    header = ("largest", "name", "amounts", "mean deviation", "first digit")
-    return "\n\n".join(
-        (said, charts.bars("Amounts by first digit", counts), charts.table(header, parts))
-    )
 
 
 # ── context enrichment ──────────────────────────────────────────────────────────────────────────

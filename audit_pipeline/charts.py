@@ -4,8 +4,12 @@ import base64
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from audit_pipeline.agents.anomaly_detection.benford import expected
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from audit_pipeline.agents.anomaly_detection import benford
 
 WIDTH = 520
 ROW_HEIGHT = 20
@@ -61,6 +65,29 @@ def table(header: "Sequence[str]", rows: "Sequence[Sequence[object]]") -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def first_digits(found: "benford.Benford") -> str:
+    """Markdown of what the first digits of all amounts say, and of the largest parts of them."""
+    said = "\n\n".join(found.sentences())
+    if found.first is None:
+        return said
+    law = expected(1)
+    counts = {
+        f"{digit} ({share:.1%} expected)": found.first.counts[digit] for digit, share in law.items()
+    }
+    parts = [
+        (
+            part.by,
+            part.name,
+            part.first.amounts,
+            f"{part.first.deviation:.4f}",
+            part.first.conformity,
+        )
+        for part in found.parts
+    ]
+    header = ("largest", "name", "amounts", "mean deviation", "first digit")
+    return "\n\n".join((said, bars("Amounts by first digit", counts), table(header, parts)))
 
 
 def _cell(value: object) -> str:
