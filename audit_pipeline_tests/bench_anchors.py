@@ -1,10 +1,22 @@
-"""What anybody could do in a few lines: the anchors of the benchmark of reconciliation."""
+"""What anybody could do in a few lines: the anchors of the benchmarks."""
 
 import datetime as dt
 from collections import defaultdict
 
 from audit_pipeline_tests import bank_ledger, card_company
 from audit_pipeline_tests.bench_transfers import DAYS_AFTER, DAYS_BEFORE
+
+DAYS_AND_VENDORS = """
+import sys
+import duckdb
+connection = duckdb.connect(config={"threads": int(sys.argv[2])})
+print(connection.execute(
+    "SELECT count(*), sum(charges), sum(total), max(middle) FROM ("
+    " SELECT CAST(time AS DATE) AS day, vendor, count(*) AS charges, sum(amount) AS total,"
+    " median(amount) AS middle FROM read_parquet(?) GROUP BY day, vendor)", [sys.argv[1]]
+).fetchall())
+"""
+"""The least that DuckDB could do with charges: a script that is given a file and threads."""
 
 
 def nearest(made: bank_ledger.BankLedger) -> set[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import datetime as dt
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,7 +256,12 @@ def test_a_missed_target_says_so() -> None:
     one = Scored(1_000, 10, rankings, kinds, flagged=50, habits=10)
     other = Scored(1_000, 10, rankings, kinds, flagged=90, habits=10)
     found = Found("council", [one, other])
-    assert [line.met for line in precisions(found)] == [None, False, True, None]
+    assert [line.met for line in precisions(found)] == [None, False, True, True, None]
+    worse = replace(one, rankings=[Ranking("ours", "ours", 0.15, 0.3), *rankings[1:]])
+    lines = precisions(Found("injected", [one, worse, one]))
+    assert [(line.ours, line.met) for line in lines if line.what.startswith("sets")] == [
+        ("2", False)
+    ]
     assert [line.met for line in rules(found)] == [True, False]
     assert found.kinds() == [Kind("duplicate", 20, (2, 4, 6), named=20, seen=20)]
 
