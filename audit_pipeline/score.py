@@ -20,6 +20,7 @@ from audit_pipeline.agents.anomaly_detection import scoring
 from audit_pipeline.agents.anomaly_detection.benford import Benford, counts_sql, judge, parts_sql
 from audit_pipeline.agents.anomaly_detection.scoring.documents import FIELDS
 from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS
+from audit_pipeline.agents.anomaly_detection.scoring.recurring import PATTERNS
 
 MEMORY_LIMIT = "4GB"
 LIMIT = 2_500
@@ -28,7 +29,7 @@ REASONS_FROM = 20.0
 """Score from which reasons are told, which one charge in ten reaches; below, nothing stands out."""
 _WRITTEN = (
     *("read_lines", "rejected", "signals", "counted", "scored"),
-    *("hits", "hit_bits", "document_hits", "reasons"),
+    *("hits", "hit_bits", "document_hits", "recurring_hits", "reasons"),
 )
 """The tables that the result is made of; the others' memory is needed to write it."""
 _SAID = {"signals": "scoring", "counted": "scoring", "hits_duplicate": "looking for patterns"}
@@ -113,6 +114,7 @@ class _Run:
         self._connection, self._stage, self._progress = connection, stage, progress
         self._limit_cents = round(100 * wish.limit)
         self._documents: list[str] = []
+        self._named: dict[str, Sequence[str]] = {}
         prepare(connection, MEMORY_LIMIT, stage)
         # The joins stand in the order that suits them; the planner's took twenty times as long.
         self._do("SET disabled_optimizers = 'join_order,build_side_probe_side'")
@@ -207,12 +209,19 @@ class _Run:
                 self._see("known_signals", "SELECT * FROM audit.signals")
         if not self.wish.signals:
             self._drop("signals")
+        self._look_at_series()
         self._look_at_documents()
         self._progress("telling why")
         self._make("reported", f"SELECT id FROM audit.scored WHERE score >= {REASONS_FROM}")
         for name, sql in scoring.reasons(sight, self._limit_cents, scoring.ASPECTS):
             self._make(name, sql)
         self._drop(*[name for name in self._made if name not in _WRITTEN])
+
+    def _look_at_series(self) -> None:
+        self._progress("looking at recurring payments")
+        for name, sql in scoring.RECURRING:
+            self._make(name, sql)
+        self._named["recurring_hits"] = PATTERNS
 
     def _look_at_documents(self) -> None:
         if not self._documents:
@@ -226,6 +235,7 @@ class _Run:
         )
         for name, sql in scoring.documents(self._documents):
             self._make(name, sql)
+        self._named["document_hits"] = [one for known in self._documents for one in FIELDS[known]]
 
     def _benford(self) -> Benford:
         def named(key: str) -> str:
@@ -256,9 +266,9 @@ class _Run:
             for which in (">=", "<")
         )
         found = ""
-        if self._documents:
-            found = " LEFT JOIN audit.document_hits AS documents ON documents.id = line.id"
-            rules, habits = f"{rules}, documents.rules", f"{habits}, documents.habits"
+        for name in self._named:
+            found += f" LEFT JOIN audit.{name} AS {name} ON {name}.id = line.id"
+            rules, habits = f"{rules}, {name}.rules", f"{habits}, {name}.habits"
         # Most are nothing, which needs no rounding.
         parts = ", ".join(
             f"CASE WHEN counted.{name} = 0 THEN 0 ELSE round(counted.{name}, 3) END AS {name}_bits"
@@ -302,11 +312,12 @@ class _Run:
             self.outcome.patterns[name] = self._count(
                 f"SELECT count(*) FROM audit.hit_bits WHERE {name} >= {least}"
             )
-        for name in (pattern for known in self._documents for pattern in FIELDS[known]):
-            self.outcome.patterns[name] = self._count(
-                "SELECT count(*) FROM audit.document_hits"
-                f" WHERE list_contains(string_split(rules, ', '), '{name}')"
-            )
+        for table, patterns in self._named.items():
+            for name in patterns:
+                self.outcome.patterns[name] = self._count(
+                    f"SELECT count(*) FROM audit.{table}"
+                    f" WHERE list_contains(string_split(rules, ', '), '{name}')"
+                )
         self.outcome.top = (
             self._connection.sql(
                 "SELECT id, score, rules, reasons FROM audit.result"

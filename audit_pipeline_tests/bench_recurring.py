@@ -8,9 +8,9 @@ come when they come. After its sixth, one recurring payment in fifty has another
 what is to be found; one in fifty is late, which is not.
 
 The audit's rules compare with the six payments before, since no later one is known (the product's
-own `recurring.sql` is run here). A closed extract could compare with the three payments on each
-side. The anchor is the distance from the vendor's mean, in standard deviations. `make
-bench-anomalies` prints the same as one of its works.
+own `recurring.sql` is run here). `score` compares with the three payments on each side, by its own
+SQL; variants of both stand beside them. The anchor is the distance from the vendor's mean, in
+standard deviations. `make bench-anomalies` prints the same as one of its works.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
+from audit_pipeline.agents.anomaly_detection import scoring
 from audit_pipeline.model.query import sql_of
 from audit_pipeline.settings import load_rules, rules_text
 from audit_pipeline_tests.bench import table
@@ -154,6 +155,10 @@ SELECT place, CASE WHEN usual_days >= $gap_days_min
   THEN coalesce(abs(distance){{scale}}, 0) ELSE 0 END AS score
 FROM distances JOIN cadences USING (vendor_id) JOIN spreads USING (vendor_id)
 ORDER BY place"""
+_OF_SCORE = """SELECT entry.place, coalesce(own.spreads, 0) AS score
+FROM audit.transactions AS entry
+LEFT JOIN audit.recurring_distances AS own ON own.id = entry.place
+ORDER BY entry.place"""
 _ANCHOR = f"""SELECT place, abs(cents - avg(cents) OVER own)
   / greatest(stddev_pop(cents) OVER own, {LOGS} * avg(cents) OVER own) AS score
 FROM audit.transactions WINDOW own AS (PARTITION BY vendor_id)
@@ -162,6 +167,8 @@ _BEFORE = {"before": 6, "after": "[]"}
 _AROUND = {"before": 3, "after": "coalesce(after, [])"}
 _SIGMAS = " / spread"
 ANCHOR = "z-score"
+AUDIT, SCORE = "AN-02", "score"
+"""What names payments by the product's thresholds."""
 DETECTORS = {
     ANCHOR: _ANCHOR,
     "AN-02's six before": _OF_LEDGER.format(deviation=_AS_OF),
@@ -170,6 +177,7 @@ DETECTORS = {
     ),
     "six before, closed": _NEIGHBOURS.format(**_BEFORE, scale=""),
     "six before, closed, by spread": _NEIGHBOURS.format(**_BEFORE, scale=_SIGMAS),
+    "score's recurring_amount": _OF_SCORE,
     "three on each side": _NEIGHBOURS.format(**_AROUND, scale=""),
     "three on each side, by spread": _NEIGHBOURS.format(**_AROUND, scale=_SIGMAS),
 }
@@ -198,7 +206,9 @@ class Ledger:
         """In the order of the payments, and the seconds that it took to make them."""
         sql = DETECTORS[detector]
         began = time.perf_counter()
-        if "audit.recurring" in sql:
+        if sql == _OF_SCORE:
+            self._series()
+        elif "audit.recurring" in sql:
             self._recurring()
         found = self._asked(sql, "AN-03")
         return np.array([score for _, score in found], dtype=float), time.perf_counter() - began
@@ -211,6 +221,21 @@ class Ledger:
         days = {"from_on": STARTS_ON, "to_on": STARTS_ON + dt.timedelta(days=5_000)}
         found = self._asked(sql, "AN-02", **days)
         return {int(row[1]) for row in found}, {int(row[0]) for row in seen}
+
+    def named_by_score(self) -> set[int]:
+        """Places that `score` names, habits left out."""
+        self._series()
+        found = self._asked("SELECT id FROM audit.recurring_hits WHERE rules IS NOT NULL", "AN-02")
+        return {int(row[0]) for row in found}
+
+    def _series(self) -> None:
+        self._connection.execute(
+            "CREATE OR REPLACE VIEW audit.timeline AS SELECT place AS id, payer AS entity,"
+            " vendor_id AS vendor, cents, occurred_on AS day,"
+            " CAST(occurred_on AS TIMESTAMP) AS made_at FROM audit.transactions"
+        )
+        for name, sql in scoring.RECURRING:
+            self._connection.execute(f"CREATE OR REPLACE TABLE audit.{name} AS {sql}")
 
     def _recurring(self) -> None:
         sql = sql_of(anomaly_rules.HERE, "recurring")
@@ -261,14 +286,14 @@ class Found:
 
     Attributes:
         payments: mean of a set; changed: of them.
-        recall: share of the changed ones that AN-02 names; precision: of what it names.
+        named: who names payments → share of the changed ones that are named, and share of the
+            named ones that are changed.
         seen: share of the changed ones whose six payments before have a cadence.
     """
 
     payments: float
     changed: float
-    recall: float
-    precision: float
+    named: dict[str, tuple[float, float]]
     seen: float
     detectors: dict[str, Measured]
 
@@ -277,7 +302,8 @@ def measured(seeds: Iterable[int]) -> Found:
     """Each detector on each set."""
     each: dict[str, list[Measured]] = {name: [] for name in DETECTORS}
     sizes: list[tuple[int, int]] = []
-    hits = named = looked_at = 0
+    tallies = {name: [0, 0] for name in (AUDIT, SCORE)}
+    looked_at = 0
     for seed in seeds:
         made = payments(seed)
         truth = np.array([one.changed for one in made])
@@ -288,15 +314,16 @@ def measured(seeds: Iterable[int]) -> Found:
                 scores, seconds = ledger.scores(name)
                 found.append(_measured(scores, truth, streams, seconds))
             of_rule, seen = ledger.named()
-        named += len(of_rule)
+            of_score = ledger.named_by_score()
         looked_at += sum(made[place].changed for place in seen)
-        hits += sum(made[place].changed for place in of_rule)
+        for name, places in ((AUDIT, of_rule), (SCORE, of_score)):
+            tallies[name][0] += sum(made[place].changed for place in places)
+            tallies[name][1] += len(places)
     total = sum(changed for _, changed in sizes)
     return Found(
         statistics.mean(size for size, _ in sizes),
         total / len(sizes),
-        hits / total,
-        hits / max(named, 1),
+        {name: (hits / total, hits / max(named, 1)) for name, (hits, named) in tallies.items()},
         looked_at / total,
         {name: _mean(found) for name, found in each.items()},
     )
@@ -321,16 +348,17 @@ def _mean(found: Sequence[Measured]) -> Measured:
 
 
 def lines(found: Found) -> Iterable[Line]:
-    """Average precision and seconds of each, and what AN-02 names."""
+    """Average precision and seconds of each, and what the product names."""
     work, anchor = "recurring", found.detectors[ANCHOR]
     for name, one in found.detectors.items():
         if name != ANCHOR:
             said = f"{one.ap:.4f}, {one.seconds:.2f} s"
             beside = f"{anchor.ap:.4f}, {anchor.seconds:.2f} s {ANCHOR}"
             yield told(work, f"average precision, {name}", said, beside)
-    said = f"{found.recall:.2f} at a precision of {found.precision:.2f}"
-    seen = f"{found.seen:.2f} after six payments with a cadence"
-    yield told(work, "share of changed amounts that AN-02 names", said, seen)
+    seen = {AUDIT: f"{found.seen:.2f} after six payments with a cadence"}
+    for name, (recall, precision) in found.named.items():
+        said = f"{recall:.2f} at a precision of {precision:.2f}"
+        yield told(work, f"share of changed amounts that {name} names", said, seen.get(name, ""))
 
 
 def works(seed: int) -> Iterable[Line]:

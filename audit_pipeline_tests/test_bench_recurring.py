@@ -10,8 +10,10 @@ import pytest
 from audit_pipeline_tests import bench_recurring
 from audit_pipeline_tests.bench_recurring import (
     ANCHOR,
+    AUDIT,
     CLEAN_PAYMENTS,
     DETECTORS,
+    SCORE,
     STREAMS,
     VENDORS,
     Found,
@@ -104,6 +106,19 @@ def test_the_product_compares_with_the_six_before() -> None:
         assert ledger.named()[0] == set()
 
 
+def test_what_score_names_is_what_it_ranks_first() -> None:
+    """Beside the neighbours by hand: the same distance, but for the least spread."""
+    with Ledger(MADE) as ledger:
+        ranked, named = ledger.scores("score's recurring_amount")[0], ledger.named_by_score()
+    plain = scores("three on each side")
+    assert named
+    for place, one in enumerate(MADE):
+        assert (ranked[place] > 0) <= (one.stream != "irregular")
+        assert plain[place] > 0.05 or place not in named
+        assert ranked[place] > 6 or place not in named
+    assert all(MADE[place].changed for place in sorted(named, key=lambda n: -ranked[n])[:20])
+
+
 def test_the_anchor_is_a_z_score() -> None:
     made = [Payment("v", "irregular", dt.date(2025, 1, n), cents, changed=False)
             for n, cents in enumerate([1_000, 1_000, 1_000, 5_000], start=1)]  # fmt: skip
@@ -114,12 +129,14 @@ def test_what_is_told() -> None:
     """Each but the anchor beside the anchor, without a verdict."""
     each = {name: Measured(n / 10, n / 20, {"rent": 1.0}, 0.5)
             for n, name in enumerate(DETECTORS)}  # fmt: skip
-    told = list(lines(Found(100, 2, 0.25, 0.5, 0.75, each)))
-    assert len(told) == len(DETECTORS)
+    named = {AUDIT: (0.25, 0.5), SCORE: (0.125, 1.0)}
+    told = list(lines(Found(100, 2, named, 0.75, each)))
+    assert len(told) == len(DETECTORS) + 1
     assert told[0].ours == "0.1000, 0.50 s"
     assert told[0].anchor == "0.0000, 0.50 s z-score"
-    assert told[-1].ours == "0.25 at a precision of 0.50"
+    assert told[-2].ours == "0.25 at a precision of 0.50"
+    assert told[-1].ours == "0.12 at a precision of 1.00"
     assert {line.met for line in told} == {None}
-    assert len(bench_recurring.by_stream(Found(100, 2, 0.25, 0.5, 0.75, {
+    assert len(bench_recurring.by_stream(Found(100, 2, named, 0.75, {
         name: Measured(0.5, 0.5, dict.fromkeys(STREAMS[:-1], 0.5), 0.1) for name in DETECTORS
     })).splitlines()) == 2 + len(DETECTORS)  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 from audit_pipeline import cli
 from audit_pipeline.agents.anomaly_detection.scoring import SIGNALS
 from audit_pipeline.agents.anomaly_detection.scoring.hits import FINDINGS
+from audit_pipeline.agents.anomaly_detection.scoring.recurring import PATTERNS
 from audit_pipeline.score import Scored, Wish, score
 from audit_pipeline_tests.environment import Command
 
@@ -255,7 +256,7 @@ def test_a_summary_to_pipe(command: Command, tmp_path: Path):
     summary = json.loads(ended.out)
     assert summary.keys() == {"rows", "rejected", "above", "patterns", "benford", "seconds"}
     assert (summary["rows"], summary["rejected"]) == (152, 0)
-    assert summary["patterns"] == {**dict.fromkeys(FINDINGS, 0), "duplicate": 2}
+    assert summary["patterns"] == {**dict.fromkeys((*FINDINGS, *PATTERNS), 0), "duplicate": 2}
     assert summary["seconds"].keys() == {"read", "score", "write"}
     assert "152 charges scored" in ended.err
     assert "Too few charges for Benford (" in ended.err
@@ -304,7 +305,13 @@ def test_documents_are_looked_at_where_there_are_any(command: Command, tmp_path:
     assert found[rows[3]["id"]] == found["again"] == "duplicate, invoice_again"
     assert found[rows[9]["id"]] == found["other"] == "account_shared"
     patterns = json.loads(ended.out)["patterns"]
-    assert patterns.keys() == {*FINDINGS, "invoice_again", "invoice_run", "account_shared"}
+    assert patterns.keys() == {
+        *FINDINGS,
+        *PATTERNS,
+        "invoice_again",
+        "invoice_run",
+        "account_shared",
+    }
     assert (patterns["invoice_again"], patterns["account_shared"]) == (2, 2)
     assert "2 invoice again" in " ".join(ended.err.split())
 

@@ -11,6 +11,7 @@ from audit_pipeline.agents.anomaly_detection.scoring.documents import documents
 from audit_pipeline.agents.anomaly_detection.scoring.hits import HIT_PROFILES, Sight, hits
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import PROFILES
 from audit_pipeline.agents.anomaly_detection.scoring.reasons import reasons
+from audit_pipeline.agents.anomaly_detection.scoring.recurring import RECURRING
 from audit_pipeline.agents.anomaly_detection.scoring.scores import scores
 from audit_pipeline.agents.anomaly_detection.scoring.signals import (
     ASPECTS,
@@ -23,6 +24,7 @@ from audit_pipeline.agents.anomaly_detection.scoring.signals import (
 __all__ = [
     "ASPECTS",
     "COMBINATION",
+    "RECURRING",
     "SIGNALS",
     "Sight",
     "documents",

@@ -6,6 +6,7 @@ known at all depends on who made the extract. All of it is the ledger's own text
 
 from collections.abc import Collection
 
+from audit_pipeline.agents.anomaly_detection.scoring.hits import HABIT_SHARE
 from audit_pipeline.agents.anomaly_detection.scoring.profiles import SHRINK
 
 FIELDS = {"invoice": ("invoice_again", "invoice_run"), "account": ("account_shared",)}
@@ -13,8 +14,6 @@ FIELDS = {"invoice": ("invoice_again", "invoice_run"), "account": ("account_shar
 RUN_MIN, RUN_DAYS = 3, 30
 """Invoices in a row, and days from the first to the last, from which a vendor that bills others too
 would hardly give all its numbers to one."""
-HABIT_SHARE = 0.125
-"""Of a vendor's other invoices: where more come several times, that is how it is listed."""
 _SIGNS = r"[^\p{L}\p{N}]"
 _KNOWN = "regexp_matches({text}, '[1-9]')"
 """Not blank, n/a, or nothing but zeros."""
