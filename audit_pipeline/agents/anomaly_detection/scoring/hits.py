@@ -64,6 +64,22 @@ class Sight:
         return f"RANGE BETWEEN INTERVAL {count} DAY PRECEDING AND {end}"
 
 
+SPELLINGS = """WITH amounts AS (
+  SELECT DISTINCT cents FROM audit.timeline WHERE cents > 0
+),
+spelled AS (
+  SELECT cents, rtrim(CAST(cents AS VARCHAR), '0') AS bare,
+    array_to_string(list_sort(string_split(CAST(cents AS VARCHAR), '')), '') AS shuffled
+  FROM amounts
+)
+SELECT cents, min(cents) OVER same_bare AS bare, min(cents) OVER same_shuffled AS shuffled,
+  count(*) OVER same_bare AS of_bare, count(*) OVER same_shuffled AS of_shuffled
+FROM spelled
+WINDOW same_bare AS (PARTITION BY bare), same_shuffled AS (PARTITION BY shuffled)"""
+"""Each amount with the least one of the same digits in any order, and but for zeros at the end; and
+how many such amounts there are. An amount is spelled once, however often it is charged."""
+
+
 def hits(sight: Sight, limit_cents: int) -> tuple[tuple[str, str], ...]:
     """Tables of the patterns, in the order in which they can be made.
 
@@ -73,8 +89,8 @@ def hits(sight: Sight, limit_cents: int) -> tuple[tuple[str, str], ...]:
     """
     week, days = sight.days(AGAIN_DAYS), sight.days(SPLIT_DAYS)
     next_one = f"OR following_at - made_at <= INTERVAL {AGAIN_DAYS} DAY" if sight.ahead else ""
-    digits = "array_to_string(list_sort(string_split(CAST(cents AS VARCHAR), '')), '')"
     return (
+        ("spellings", SPELLINGS),
         (
             "hits_duplicate",
             f"""WITH repeated AS (
@@ -111,8 +127,11 @@ JOIN near ON near.id = again.id""",
         (
             "hits_near_duplicate",
             f"""WITH spelled AS (
-  SELECT id, entity, vendor, cents, made_at, {digits} AS digits
-  FROM audit.timeline WHERE cents >= {AMOUNT_MIN}
+  SELECT charge.id, charge.entity, charge.vendor, charge.cents, charge.made_at,
+    spelling.shuffled AS digits
+  FROM audit.timeline AS charge
+  JOIN audit.spellings AS spelling ON spelling.cents = charge.cents
+  WHERE charge.cents >= {AMOUNT_MIN} AND spelling.of_shuffled > 1
 ),
 swapped AS (
   SELECT entity, vendor, digits FROM spelled
@@ -131,8 +150,10 @@ SELECT id FROM near WHERE lowest <> highest""",
         (
             "hits_decimal_slip",
             f"""WITH spelled AS (
-  SELECT id, vendor, cents, made_at, rtrim(CAST(cents AS VARCHAR), '0') AS digits
-  FROM audit.timeline WHERE cents > 0
+  SELECT charge.id, charge.vendor, charge.cents, charge.made_at, spelling.bare AS digits
+  FROM audit.timeline AS charge
+  JOIN audit.spellings AS spelling ON spelling.cents = charge.cents
+  WHERE charge.cents > 0 AND spelling.of_bare > 1
 ),
 slipped AS (
   SELECT vendor, digits FROM spelled
