@@ -136,7 +136,8 @@ def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
         Query(
             "SELECT entry.transaction_id, entry.amount, entry.domain, entry.vendor_id,"
             " coalesce(entry.vendor_name, '') AS vendor_name,"
-            " coalesce(abs(series.cents - series.usual_cents) <= $share * series.usual_cents"
+            " coalesce(series.is_steady"
+            "  AND abs(series.cents - series.usual_cents) <= $share * series.usual_cents"
             "  AND abs(series.gap_days - series.usual_gap_days) <= series.allowed_days, false)"
             "  AS regular"
             " FROM audit.touched AS touched"

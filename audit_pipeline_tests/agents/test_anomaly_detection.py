@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import statistics
 from collections import defaultdict
 from decimal import Decimal
 from functools import cache
@@ -450,6 +451,36 @@ def test_an02_needs_three_payments_before() -> None:
     assert findings("AN-02", gold, day(0), day(100)) == []
 
 
+@pytest.mark.parametrize(
+    ("payments", "found"),
+    [(7, True), (6, False)],
+)
+def test_an02_is_not_blinded_by_one_late_and_one_changed_payment(
+    payments: int, *, found: bool
+) -> None:
+    """Where six came before; with fewer, a median says too little."""
+    days = [30 * n + (9 if n == 2 else 0) for n in range(payments)]
+    amounts = ["1000.00"] * payments
+    amounts[3], amounts[-1] = "1400.00", "1500.00"
+    hits = findings("AN-02", series(days, amounts), day(30 * (payments - 1)), day(400))
+    assert [h.transaction_id for h in hits] == ([f"p{payments - 1}"] if found else [])
+
+
+def test_an02_tells_a_price_that_lasts_once() -> None:
+    gold = series([30 * n for n in range(13)], ["1000.00"] * 6 + ["1200.00"] * 7)
+    assert [h.transaction_id for h in findings("AN-02", gold, day(0), day(400))] == ["p6"]
+
+
+def test_an02_asks_more_of_amounts_that_vary() -> None:
+    """Six median deviations beyond the five per cent: here 1,000 and 20, so from 1,170 on."""
+    usual = ["980.00", "1020.00", "1000.00", "1020.00", "980.00", "1000.00"]
+    for last, found in (("1170.00", []), ("1170.01", ["p6"])):
+        gold = series([30 * n for n in range(7)], [*usual, last])
+        hits = findings("AN-02", gold, day(150), day(400))
+        assert [h.transaction_id for h in hits] == found
+        assert [h.threshold for h in hits] == [Decimal("0.17")] * len(found)
+
+
 def test_an02_holds_as_of_its_day() -> None:
     gold = series(MONTHLY, ["1000.00", "1000.00", "1000.00", "1500.00"])
     later = charged(*(ledger(f"l{n}", "1500.00", "LANDLORD", day(91 + n)) for n in range(9)))
@@ -499,6 +530,11 @@ def lower_median(numbers: list[int]) -> int:
     return sorted(numbers)[(len(numbers) - 1) // 2]
 
 
+def stray(numbers: list[int]) -> float:
+    middle = statistics.median(numbers)
+    return statistics.median(abs(number - middle) for number in numbers)
+
+
 def recurring(rows: list[tuple[int, int]]) -> dict[str, set[str]]:
     """AN-02 and AN-03 in plain Python, over (day, cents) of one card and vendor."""
     order = sorted(range(len(rows)), key=lambda n: (rows[n][0], n))
@@ -512,11 +548,18 @@ def recurring(rows: list[tuple[int, int]]) -> dict[str, set[str]]:
             continue
         usual_gap, usual, cents = lower_median(gaps), lower_median(amounts), rows[n][1]
         allowed = max(3, 0.12 * usual_gap)
-        if usual_gap < 6 or max(gaps) - usual_gap > allowed or usual_gap - min(gaps) > allowed:
+        steady = max(max(gaps) - usual_gap, usual_gap - min(gaps)) <= allowed
+        if usual_gap < 6 or not (steady or 2 * stray(gaps) <= allowed):
             continue
         spread, off, late = max(amounts) - min(amounts), abs(cents - usual), gap_of[n] - usual_gap
-        if spread <= 0.05 * usual < off and abs(late) <= 2 * allowed:
+        off_both = min(off, abs(cents - amounts[-1]))
+        stable = steady and spread <= 0.05 * usual
+        robust = len(gaps) >= 5 and stray(amounts) <= 0.05 * usual
+        moved = off_both > 0.05 * usual + 6 * stray(amounts)
+        if (stable or robust) and moved and abs(late) <= 2 * allowed:
             found["AN-02"].add(f"t{n:02}")
+        if not steady:
+            continue
         limit = math.ceil(allowed + max(gaps) - usual_gap)
         if spread <= 0.15 * usual and off <= 0.15 * usual and late > limit:
             found["AN-03"].add(f"t{n:02}")

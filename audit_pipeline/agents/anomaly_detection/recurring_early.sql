@@ -5,7 +5,7 @@ SELECT audit_on, transaction_id, round(gap_days / usual_gap_days, 4) AS measured
   $early_share AS threshold, amount, vendor, gap_days, usual_gap_days,
   gaps_before + 1 AS payments_before, previous_id
 FROM audit.recurring
-WHERE gap_days <= $early_share * usual_gap_days AND gaps_before >= $gaps_min
+WHERE is_steady AND gap_days <= $early_share * usual_gap_days AND gaps_before >= $gaps_min
   AND cents_max - cents_min <= $stable_share * usual_cents
   AND abs(cents - usual_cents) <= $stable_share * usual_cents
   AND audit_on BETWEEN $from_on AND $to_on

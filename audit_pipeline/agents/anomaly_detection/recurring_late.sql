@@ -3,7 +3,7 @@ SELECT audit_on, transaction_id, gap_days - usual_gap_days AS measured,
   ceil(allowed_days + gap_days_max - usual_gap_days) AS threshold, amount, vendor, gap_days, usual_gap_days,
   gap_days - usual_gap_days AS days_late, gaps_before + 1 AS payments_before, previous_id
 FROM audit.recurring
-WHERE gap_days - usual_gap_days > ceil(allowed_days + gap_days_max - usual_gap_days)
+WHERE is_steady AND gap_days - usual_gap_days > ceil(allowed_days + gap_days_max - usual_gap_days)
   AND cents_max - cents_min <= $stable_share * usual_cents
   AND abs(cents - usual_cents) <= $stable_share * usual_cents
   AND audit_on BETWEEN $from_on AND $to_on

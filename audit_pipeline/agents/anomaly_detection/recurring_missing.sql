@@ -7,7 +7,7 @@ WITH series AS (
     gaps_before, occurred_on + CAST(usual_gap_days AS INTEGER) AS expected_on,
     CAST(ceil(allowed_days + gap_days_max - usual_gap_days) AS INTEGER) AS wait_days
   FROM audit.recurring
-  WHERE gaps_before >= $gaps_min AND usual_gap_days <= $gap_days_max
+  WHERE is_steady AND gaps_before >= $gaps_min AND usual_gap_days <= $gap_days_max
     AND abs(gap_days - usual_gap_days) <= allowed_days
     AND cents_max - cents_min <= $stable_share * usual_cents
     AND abs(cents - usual_cents) <= $stable_share * usual_cents
