@@ -292,23 +292,26 @@ def visible(text: str) -> str:
 
 
 def nonce_of(*texts: str) -> str:
-    """32 hex digits that none of the texts can contain: their own digest.
+    """32 letters that none of the texts can contain: their own digest.
 
     Unlike a random number it is the same for the same texts, so that an answer to them can be
-    found again.
+    found again. Letters only, so that no part of it looks like a card number.
     """
     digest = hashlib.sha256()
     for text in texts:
         content = text.encode("utf-8", "surrogatepass")
         digest.update(len(content).to_bytes(8, "big") + content)
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()[:32].translate(_LETTERS)
+
+
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
 
 def fenced(text: str, nonce: str) -> str:
     """`visible(text)` between two lines that name the nonce, which the text cannot.
 
     Args:
-        nonce: 16 letters or digits or more, from `nonce_of` or `secrets.token_hex`.
+        nonce: 16 letters or digits or more, best from `nonce_of`.
 
     Raises:
         ValueError: the nonce could be guessed or is not plain ASCII.

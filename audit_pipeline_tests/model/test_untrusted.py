@@ -282,6 +282,9 @@ def test_a_nonce_is_of_its_texts():
     assert nonce_of("a", "b") == nonce_of("a", "b")
     different = {nonce_of(), nonce_of("ab"), nonce_of("a", "b"), nonce_of("b", "a"), nonce_of("a")}
     assert len(different) == 5
+    for nonce in different:
+        assert nonce.isalpha()
+        assert len(nonce) == 32
     assert fenced("x", secrets.token_hex(16))
 
 
