@@ -29,7 +29,7 @@ from audit_pipeline.adapters.store.columns import Exact, Instant, Words
 from audit_pipeline.model.decision import Reason, Verdict
 from audit_pipeline.model.flag import FlagState, Severity
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; `Store.open` compares it with the database before it loads Alembic."""
 
 METADATA = MetaData(
@@ -257,15 +257,28 @@ RULE_VERSIONS = Table(
     info={"meaning": "every set of thresholds a rule ever had or was offered"},
 )
 
+LLM_CALL_STATUSES = (
+    "reserved",
+    "answered",
+    "cached",
+    "refused",
+    "invalid",
+    "unavailable",
+    "unauthorised",
+    "deadline",
+)
+
 LLM_CALLS = Table(
     "llm_calls",
     METADATA,
     Column("call_id", Words(36), primary_key=True, doc="one attempt, not one question"),
     Column("audit_run_id", Words(36), nullable=False, doc="the root run of the audit"),
+    Column("from_on", Date, nullable=False, doc="the first audit date of the run"),
+    Column("to_on", Date, nullable=False, doc="the last audit date of the run"),
     Column("agent_name", Words(100), nullable=False, doc="who asked"),
     Column("purpose", Words(100), nullable=False, doc="what for"),
     Column("model", Words(100), nullable=False, doc="the model's name at the provider"),
-    Column("attempt", Integer, nullable=False, doc="1 to 3"),
+    Column("attempt", Integer, nullable=False, doc="1, 2, …; 0 for an answer found again"),
     Column("status", Words(20), nullable=False, doc="how it ended"),
     Column("prompt_sha256", Words(64), nullable=False, doc="the content hash: the cache's key"),
     Column("tokens_in", BigInteger, doc="prompt tokens"),
@@ -273,14 +286,19 @@ LLM_CALLS = Table(
     Column("reserved_dollars", Exact(12, 6), nullable=False, doc="held before the call"),
     Column("cost_dollars", Exact(12, 6), doc="charged after it"),
     Column("started_at", Instant, nullable=False, doc="UTC"),
+    Column("expires_at", Instant, nullable=False, doc="until when a reservation counts, UTC"),
     Column("duration_ms", BigInteger, doc="wall time"),
     Column("answer", Words(), doc="JSON object: the validated answer"),
     Column("error_message", Words(), doc="what went wrong"),
-    _one_of("status", ("reserved", "answered", "invalid", "refused", "failed", "cached")),
+    _one_of("status", LLM_CALL_STATUSES),
     info={"meaning": "every attempt to ask a language model, and what it cost"},
 )
-Index("idx_llm_calls_run", LLM_CALLS.c.audit_run_id)
-Index("idx_llm_calls_started_at", LLM_CALLS.c.started_at)
+# What is spent is read before every attempt: from the index alone, without the rows' answers.
+_SPENT = [
+    LLM_CALLS.c[name] for name in ("status", "expires_at", "cost_dollars", "reserved_dollars")
+]
+Index("idx_llm_calls_run", LLM_CALLS.c.audit_run_id, *_SPENT)
+Index("idx_llm_calls_started_at", LLM_CALLS.c.started_at, *_SPENT)
 Index("idx_llm_calls_prompt", LLM_CALLS.c.prompt_sha256)
 
 USERS = Table(
