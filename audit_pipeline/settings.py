@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 
 import yaml
 
 from audit_pipeline.model.errors import BadUsage, RulesInvalid
+from audit_pipeline.model.question import Endpoint
 from audit_pipeline.model.rule import Rules, parse_rules
 
 ENVIRONMENTS = ("development", "test", "staging", "production")
@@ -33,6 +35,7 @@ class Settings:
         end_on: a last partition beyond today, where the data has one.
         rules_path: another rules file than the packaged one.
         threads: of the local engine; 0 for all.
+        llm: the language model's endpoint; without a key no model is asked.
     """
 
     environment: str
@@ -43,6 +46,7 @@ class Settings:
     end_on: dt.date | None
     rules_path: Path | None
     threads: int
+    llm: Endpoint
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -63,6 +67,7 @@ class Settings:
         threads = env.get("AUDIT_THREADS") or "0"
         if not re.fullmatch("[0-9]{1,4}", threads):
             wrong.append(f"AUDIT_THREADS={threads}: a whole number, 0 for all")
+        llm = _endpoint(env, wrong)
         if wrong:
             raise BadUsage("wrong settings:\n" + "\n".join(f"  - {line}" for line in wrong))
         rules = env.get("AUDIT_RULES")
@@ -75,7 +80,30 @@ class Settings:
             end_on=end_on,
             rules_path=Path(rules) if rules else None,
             threads=int(threads),
+            llm=llm,
         )
+
+
+def _endpoint(env: Mapping[str, str], wrong: list[str]) -> Endpoint:
+    usual = Endpoint()
+    prices = env.get("LLM_PRICES")
+    return Endpoint(
+        api_key=(env.get("OPENROUTER_API_KEY") or "").strip(),
+        base_url=env.get("LLM_BASE_URL") or usual.base_url,
+        model_default=env.get("LLM_MODEL_DEFAULT") or usual.model_default,
+        model_edge=env.get("LLM_MODEL_EDGE") or usual.model_edge,
+        prices_path=Path(prices) if prices else None,
+        budget_run=_dollars(env, "LLM_BUDGET_RUN", usual.budget_run, wrong),
+        budget_day=_dollars(env, "LLM_BUDGET_DAY", usual.budget_day, wrong),
+    )
+
+
+def _dollars(env: Mapping[str, str], name: str, usual: Decimal, wrong: list[str]) -> Decimal:
+    text = env.get(name) or str(usual)
+    if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,6})?", text):
+        return Decimal(text)
+    wrong.append(f"{name}={text}: US dollars as 1 or 0.50")
+    return usual
 
 
 def _day(env: Mapping[str, str], name: str, wrong: list[str]) -> dt.date | None:

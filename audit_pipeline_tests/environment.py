@@ -39,7 +39,9 @@ DAYS = {
     "AUDIT_THREADS": "1",
 }
 
-for _name in [name for name in os.environ if name.startswith(("AUDIT_", "DAGSTER_"))]:
+OURS = ("AUDIT_", "DAGSTER_", "LLM_", "OPENROUTER_")
+
+for _name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[_name]
 os.environ.update(DAYS)
 
@@ -227,7 +229,7 @@ def command_line(
     *arguments: object, program: Sequence[str] = ("-m", "audit_pipeline.cli"), **env: str
 ) -> "subprocess.CompletedProcess[str]":
     """`audit-pipeline` as a process of its own, with nothing in its environment but this."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("AUDIT_", "DAGSTER_"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
     return subprocess.run(
         [sys.executable, *program, *map(str, arguments)],
         env=clean | {"AUDIT_THREADS": "1", "COLUMNS": "200"} | env,

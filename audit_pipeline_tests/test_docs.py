@@ -7,6 +7,7 @@ import pytest
 from audit_pipeline.cli import main
 
 ROOT = Path(__file__).parent.parent
+OURS = ("AUDIT_", "LLM_", "OPENROUTER_")
 
 
 def test_the_rule_catalogue_is_current(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,8 +34,8 @@ def test_the_readme_names_files_that_exist() -> None:
 
 
 def test_every_setting_is_in_the_example() -> None:
-    """`.env.example` names each AUDIT_ setting that the code reads."""
+    """`.env.example` names each setting that the code reads."""
     settings = (ROOT / "audit_pipeline" / "settings.py").read_text(encoding="utf-8")
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    read = {word for word in settings.split('"') if word.startswith("AUDIT_") and word.isupper()}
+    read = {word for word in settings.split('"') if word.startswith(OURS) and word.isupper()}
     assert {name for name in read if name not in example} == set()

@@ -2,11 +2,13 @@
 
 import datetime as dt
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from audit_pipeline.model.errors import BadUsage, RulesInvalid
+from audit_pipeline.model.question import Endpoint
 from audit_pipeline.settings import (
     FIRST_DAY,
     Settings,
@@ -28,6 +30,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert settings.store_url == f"sqlite:///{tmp_path}/.audit_data/audit.sqlite"
     assert (settings.start_on, settings.end_on) == (FIRST_DAY, None)
     assert (settings.rules_path, settings.threads) == (None, 0)
+    assert settings.llm == Endpoint()
+    assert settings.llm.api_key == ""
 
 
 def test_everything_can_be_set():
@@ -41,6 +45,13 @@ def test_everything_can_be_set():
             "AUDIT_END_ON": "2025-03-01",
             "AUDIT_RULES": "/rules.yaml",
             "AUDIT_THREADS": "3",
+            "OPENROUTER_API_KEY": " key ",
+            "LLM_BASE_URL": "https://models.example/v1",
+            "LLM_MODEL_DEFAULT": "cheap",
+            "LLM_MODEL_EDGE": "strong",
+            "LLM_PRICES": "/prices.yaml",
+            "LLM_BUDGET_RUN": "0.25",
+            "LLM_BUDGET_DAY": "0",
         }
     )
     assert settings == Settings(
@@ -52,12 +63,37 @@ def test_everything_can_be_set():
         end_on=dt.date(2025, 3, 1),
         rules_path=Path("/rules.yaml"),
         threads=3,
+        llm=Endpoint(
+            api_key="key",
+            base_url="https://models.example/v1",
+            model_default="cheap",
+            model_edge="strong",
+            prices_path=Path("/prices.yaml"),
+            budget_run=Decimal("0.25"),
+            budget_day=Decimal(0),
+        ),
     )
+
+
+def test_the_key_is_not_shown():
+    settings = Settings.from_env({"OPENROUTER_API_KEY": "sk-or-v1-secret"})
+    assert settings.llm.api_key == "sk-or-v1-secret"
+    assert "secret" not in repr(settings)
 
 
 def test_an_empty_setting_is_none():
     empty: dict[str, str] = dict.fromkeys(
-        ("ENVIRONMENT", "AUDIT_FIXTURES", "AUDIT_START_ON", "AUDIT_THREADS", "AUDIT_RULES"), ""
+        (
+            "ENVIRONMENT",
+            "AUDIT_FIXTURES",
+            "AUDIT_START_ON",
+            "AUDIT_THREADS",
+            "AUDIT_RULES",
+            "OPENROUTER_API_KEY",
+            "LLM_BASE_URL",
+            "LLM_BUDGET_DAY",
+        ),
+        "",
     )
     assert Settings.from_env(empty) == Settings.from_env({})
 
@@ -70,6 +106,8 @@ def test_all_mistakes_at_once():
                 "AUDIT_START_ON": "2025-02-30",
                 "AUDIT_END_ON": "soon",
                 "AUDIT_THREADS": "-1",
+                "LLM_BUDGET_RUN": "-1",
+                "LLM_BUDGET_DAY": "NaN",
             }
         )
     said = str(told.value)
@@ -78,6 +116,8 @@ def test_all_mistakes_at_once():
         "AUDIT_START_ON=2025-02-30: a day as YYYY-MM-DD",
         "AUDIT_END_ON=soon",
         "AUDIT_THREADS=-1: a whole number",
+        "LLM_BUDGET_RUN=-1: US dollars",
+        "LLM_BUDGET_DAY=NaN: US dollars",
     ):
         assert line in said
 
