@@ -183,7 +183,7 @@ COMPILE = $(UV) pip compile -q --universal --python-version 3.11 --generate-hash
     --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
 WHEELS := --only-binary :all:
 # All but bench: what all.txt installs has no use for Splink and PyOD.
-EXTRAS := celery databricks desk dev model postgres redis
+EXTRAS := celery databricks desk dev postgres redis
 
 .PHONY: lock
 lock: $(UV) ## Remake requirements/ from pyproject.toml; UPGRADE=1 takes newer versions
