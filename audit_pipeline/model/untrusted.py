@@ -13,7 +13,10 @@ from functools import lru_cache
 from itertools import pairwise
 
 SEPARATORS_MAX = 3
-"""Between two digits of one card number: spaces, dashes, a line break and its indent."""
+"""Signs between two digits of one card number, beside white space."""
+
+WHITE_SPACE_MAX = 16
+"""Between two digits of one card number: a line break and its indent."""
 
 SECRET_CHARACTERS_MIN = 8
 """A shorter secret would also be found where it is an ordinary word."""
@@ -177,7 +180,12 @@ def _groups(text: str) -> Iterator[_Group]:
 
 def _separates(between: str) -> bool:
     seen = [character for character in between if not _hidden(character)]
-    return len(seen) <= SEPARATORS_MAX and not any(character.isalnum() for character in seen)
+    signs = [character for character in seen if not character.isspace()]
+    return (
+        len(signs) <= SEPARATORS_MAX
+        and len(seen) - len(signs) <= WHITE_SPACE_MAX
+        and not any(character.isalnum() for character in signs)
+    )
 
 
 def _days(text: str, groups: Sequence[_Group]) -> set[int]:
@@ -189,8 +197,8 @@ def _days(text: str, groups: Sequence[_Group]) -> set[int]:
 def _card_from(text: str, groups: Sequence[_Group], first: int, days: set[int]) -> int | None:
     """The last group of the longest card number that begins with group `first`."""
     start = groups[first].start
-    if (start and text[start - 1] == "*") or start in days:
-        return None  # already masked, or a day
+    if start in days:
+        return None
     digits = ""
     found: int | None = None
     for last in range(first, len(groups)):
