@@ -19,7 +19,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from audit_pipeline import charts, publishing, scored
+from audit_pipeline import charts, publishing, scored, second_opinions
 from audit_pipeline.adapters.contracts import findings_of
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
@@ -27,7 +27,7 @@ from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
 from audit_pipeline.model.query import Query, Value
 from audit_pipeline.model.tables import GOLD
-from audit_pipeline.resources import DAILY, AuditStore, Gold
+from audit_pipeline.resources import DAILY, AskedModel, AuditStore, Gold
 from audit_pipeline.steps import Step, audit_run_id, gate_reasons, step_of
 
 OWNERS = ["team:finance-data"]
@@ -328,7 +328,7 @@ def context_findings(
 # ── escalation ──────────────────────────────────────────────────────────────────────────────────
 
 
-@_step("escalation", "python")
+@_step("escalation", "python", "openai")
 def escalated_flags(
     context: dg.AssetExecutionContext,
     gold: Gold,
@@ -337,18 +337,27 @@ def escalated_flags(
     reconciliation_findings: pa.Table | None,
     anomaly_findings: pa.Table | None,
     context_findings: pa.Table | None,
+    llm: AskedModel,
 ) -> dg.MaterializeResult:
-    """One flag per transaction, with every point of its severity attributed to a rule."""
+    """One flag per transaction, with every point of its severity attributed to a rule.
+
+    A language model, where there is one, is asked about the uncertain ones (ES-04).
+    """
     found = [quality_findings, reconciliation_findings, anomaly_findings, context_findings]
     with step_of("escalation", context, gold, store) as step, store.opened() as opened:
         raised = step.call("create_flags", lambda: publishing.escalate(step, opened, found))
-        step.call("classify_uncertain", lambda: raised.uncertain)
+        with llm.of_run(opened, step.run_id, raised.from_on, raised.to_on) as model:
+            asked = step.call(
+                "classify_uncertain", lambda: second_opinions.ask(step, model, raised)
+            )
+        counts = {**raised.counts(), **asked.counts()}
         return dg.MaterializeResult(
-            value=raised.table(), metadata=_shown(raised.counts(), raised.pictures())
+            value=asked.table(),
+            metadata={**_shown(counts, asked.raised.pictures()), **asked.spent()},
         )
 
 
-@_step("escalation", "python", deps=[escalated_flags], retry_policy=OUTSIDE)
+@_step("escalation", "python", retry_policy=OUTSIDE)
 def flags(
     context: dg.AssetExecutionContext,
     gold: Gold,
@@ -357,11 +366,17 @@ def flags(
     reconciliation_findings: pa.Table | None,
     anomaly_findings: pa.Table | None,
     context_findings: pa.Table | None,
+    escalated_flags: pa.Table | None,
 ) -> dg.MaterializeResult:
     """The flags in the store, with their findings, queries and trail, in one transaction."""
     found = [quality_findings, reconciliation_findings, anomaly_findings, context_findings]
     with step_of("escalation", context, gold, store) as step, store.opened() as opened:
-        published = step.call("publish_flags", lambda: publishing.publish(step, opened, found))
+        raised = second_opinions.with_opinions(
+            publishing.escalate(step, opened, found),
+            second_opinions.stored(escalated_flags),
+            gold.rules,
+        )
+        published = step.call("publish_flags", lambda: publishing.publish(step, opened, raised))
         counts = published.counts()
         picture = {"changes": charts.bars("Flags", counts)}
         return dg.MaterializeResult(value=published.table(), metadata=_shown(counts, picture))

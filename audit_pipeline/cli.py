@@ -142,7 +142,7 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from audit_pipeline import report, runs
+    from audit_pipeline import model_use, report, runs
     from audit_pipeline.adapters.fixtures import read_fixtures
     from audit_pipeline.adapters.store import Store
     from audit_pipeline.settings import load_rules, rules_text
@@ -161,6 +161,7 @@ def _audit(options: argparse.Namespace) -> int:
         if options.json_file:
             _write_json(options.json_file, report.document(outcome, store))
         report.show_outcome(console, outcome, store, settings.fixtures)
+        model_use.show_run(console, store, run.run_id)
     console.print(
         f"{run.status.replace('_', ' ')}: {from_on} to {to_on}, run {run.run_id[:8]}, "
         f"{time.monotonic() - began:.1f} s",
@@ -261,6 +262,22 @@ def _reperform(options: argparse.Namespace) -> int:
     return CLOSED if any(one.same is False for one in compared) else DONE
 
 
+def _model(options: argparse.Namespace) -> int:
+    from audit_pipeline import model_use
+    from audit_pipeline.adapters.store import Store
+    from audit_pipeline.settings import load_rules, rules_text
+
+    settings = _settings(options)
+    console = _console(options.json_file)
+    with Store.open(settings.store_url) as store:
+        use = model_use.model_use(store, load_rules(rules_text(settings.rules_path)))
+    if options.json_file:
+        _write_json(options.json_file, model_use.as_json(use))
+        return DONE
+    model_use.show(console, use)
+    return DONE
+
+
 def _rules(options: argparse.Namespace) -> int:
     from audit_pipeline import report
     from audit_pipeline.settings import load_rules, rules_text
@@ -284,6 +301,7 @@ COMMANDS = {
     "reperform": _reperform,
     "reconcile": _reconcile,
     "score": _score,
+    "model": _model,
     "rules": _rules,
     "schema": _schema,
 }

@@ -104,13 +104,23 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     rules.add_argument("--markdown", action="store_true", help="as the documentation has it")
     rules.set_defaults(run=commands_run["rules"])
 
+    model = commands.add_parser(
+        "model",
+        help="what asking a language model cost, and what it changed",
+        description="Shows every purpose for which a language model was asked, with tokens and "
+        "dollars, and what became of the flags: raised by it, confirmed by a person, and those "
+        "that were held back to compare with.",
+    )
+    model.add_argument("--json", dest="json_file", metavar="FILE", help="- for stdout")
+    model.set_defaults(run=commands_run["model"])
+
     schema = commands.add_parser("schema", help="print the DDL of the store")
     schema.add_argument(
         "--dialect", choices=["sqlite", "postgresql", "databricks"], default="sqlite"
     )
     schema.set_defaults(run=commands_run["schema"])
 
-    for command in (audit, flags, reperform):
+    for command in (audit, flags, reperform, model):
         command.add_argument(
             "--data",
             metavar="DIR",

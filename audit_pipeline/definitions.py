@@ -5,7 +5,7 @@ import dagster as dg
 from audit_pipeline.assets import ASSETS
 from audit_pipeline.automation import JOBS, SCHEDULES, SENSORS
 from audit_pipeline.checks import CHECKS
-from audit_pipeline.resources import AuditStore, Gold, PartitionStore
+from audit_pipeline.resources import AskedModel, AuditStore, Gold, PartitionStore
 from audit_pipeline.settings import Settings
 
 
@@ -28,6 +28,7 @@ def build(settings: Settings) -> dg.Definitions:
             "gold": gold,
             "store": AuditStore(url=settings.store_url),
             "partitions": PartitionStore(gold=gold),
+            "llm": AskedModel(recording=str(settings.llm_recording or "")),
         },
     )
 

@@ -63,7 +63,6 @@ class Raised:
         flags: of every transaction that the run touched.
         touched: the transactions with a finding in the range, now or in an earlier run.
         findings: of this run.
-        uncertain: flag ids in the band that a model may be asked about.
     """
 
     from_on: dt.date
@@ -71,7 +70,6 @@ class Raised:
     flags: list[Flag]
     touched: set[str]
     findings: list[Finding]
-    uncertain: list[str]
 
     def table(self) -> pa.Table:
         """One row per flag, for reading; dated inside the run's range."""
@@ -96,7 +94,7 @@ class Raised:
 
     def counts(self) -> dict[str, int]:
         """For the UI."""
-        return {"flags": len(self.flags), "uncertain": len(self.uncertain)}
+        return {"flags": len(self.flags)}
 
     def pictures(self) -> dict[str, str]:
         """Markdown for the UI: by severity, by day, and the worst."""
@@ -124,7 +122,7 @@ def escalate(step: Step, store: Store, found: Tables) -> Raised:
         [*findings, *known], _subjects(step, touched), step.gold.rules, population
     )
     check_flags(flags)
-    return Raised(from_on, to_on, flags, touched, findings, escalation.classify_uncertain(flags))
+    return Raised(from_on, to_on, flags, touched, findings)
 
 
 def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
@@ -169,9 +167,8 @@ class Published:
         }
 
 
-def publish(step: Step, store: Store, found: Tables) -> Published:
+def publish(step: Step, store: Store, raised: Raised) -> Published:
     """Findings, queries, flags and their trail in one transaction; a repetition changes nothing."""
-    raised = escalate(step, store, found)
     population = step.gold.population
     queries = _stored_queries(step)
     days = ledger(step, store, raised)

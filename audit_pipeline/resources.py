@@ -15,11 +15,13 @@ import dagster as dg
 import pyarrow as pa
 
 from audit_pipeline.adapters.fixtures import Snapshot, read_fixtures
+from audit_pipeline.adapters.llm import ReplayedLLM, language_model
 from audit_pipeline.adapters.store import Store
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.query import Query
+from audit_pipeline.model.question import LanguageModel
 from audit_pipeline.model.rule import Rules
 from audit_pipeline.settings import Settings, digest, folder_name, load_rules, rules_text
 
@@ -112,6 +114,28 @@ class AuditStore(dg.ConfigurableResource):
         """The store, open for the time of a step."""
         with Store.open(self.url) as store:
             yield store
+
+
+class AskedModel(dg.ConfigurableResource):
+    """The language model that escalation asks.
+
+    Its settings are those of the environment (`LLM_*`, `OPENROUTER_API_KEY`), read when a step
+    begins: a key is no configuration that Dagster could show.
+    """
+
+    recording: str = ""
+
+    @contextmanager
+    def of_run(
+        self, store: Store, audit_run_id: str, from_on: dt.date, to_on: dt.date
+    ) -> Iterator[LanguageModel]:
+        """The model for one run: recorded answers, a live one, or none without a key."""
+        endpoint = Settings.from_env().llm
+        if self.recording:
+            yield ReplayedLLM(Path(self.recording), endpoint)
+            return
+        with language_model(endpoint, store, audit_run_id, from_on, to_on) as model:
+            yield model
 
 
 def dates_of(

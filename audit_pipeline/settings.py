@@ -36,6 +36,7 @@ class Settings:
         rules_path: another rules file than the packaged one.
         threads: of the local engine; 0 for all.
         llm: the language model's endpoint; without a key no model is asked.
+        llm_recording: answers that were recorded, given in place of a model's.
     """
 
     environment: str
@@ -47,6 +48,7 @@ class Settings:
     rules_path: Path | None
     threads: int
     llm: Endpoint
+    llm_recording: Path | None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -70,7 +72,7 @@ class Settings:
         llm = _endpoint(env, wrong)
         if wrong:
             raise BadUsage("wrong settings:\n" + "\n".join(f"  - {line}" for line in wrong))
-        rules = env.get("AUDIT_RULES")
+        rules, recording = env.get("AUDIT_RULES"), env.get("LLM_RECORDING")
         return cls(
             environment=environment,
             fixtures=fixtures,
@@ -81,6 +83,7 @@ class Settings:
             rules_path=Path(rules) if rules else None,
             threads=int(threads),
             llm=llm,
+            llm_recording=Path(recording).absolute() if recording else None,
         )
 
 

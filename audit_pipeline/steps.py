@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import dagster as dg
 import pyarrow as pa
@@ -97,7 +97,14 @@ class Step:
         return check_findings(pa.concat_tables(found))
 
 
+@runtime_checkable
+class _Counted(Protocol):
+    def counts(self) -> dict[str, int]: ...
+
+
 def _size(result: object) -> dict[str, object]:
+    if isinstance(result, _Counted):
+        return dict(result.counts())
     rows = getattr(result, "num_rows", None)
     if isinstance(rows, int):
         return {"rows": rows}

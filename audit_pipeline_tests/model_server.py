@@ -49,10 +49,11 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    body = ""
     server: "Server"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        self.body = body = self.rfile.read(int(self.headers["content-length"])).decode()
         place = self.server.place
         with place.turn:
             plan = place.plans[min(len(place.asked), len(place.plans) - 1)]

@@ -65,6 +65,42 @@ class Settled:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Calls:
+    """Attempts that were made for one purpose and ended alike; cost in US dollars."""
+
+    agent: str
+    purpose: str
+    model: str
+    outcome: str
+    attempts: int
+    tokens_in: int
+    tokens_out: int
+    cost: Decimal
+    duration_ms: int
+
+
+def calls_of(store: Store, audit_run_id: str | None = None) -> list[Calls]:
+    """The attempts of a run, or of all, by agent, purpose, model and outcome."""
+    keys = (_C.agent_name, _C.purpose, _C.model, _C.status)
+    query = select(
+        *keys,
+        func.count(),
+        func.coalesce(func.sum(_C.tokens_in), 0),
+        func.coalesce(func.sum(_C.tokens_out), 0),
+        func.coalesce(func.sum(_C.cost_dollars), 0),
+        func.coalesce(func.sum(_C.duration_ms), 0),
+    )
+    if audit_run_id is not None:
+        query = query.where(_C.audit_run_id == audit_run_id)
+    with store.reading() as connection:
+        rows = connection.execute(query.group_by(*keys).order_by(*keys)).all()
+    return [
+        Calls(*row[:4], int(row[4]), int(row[5]), int(row[6]), Decimal(str(row[7])), int(row[8]))
+        for row in rows
+    ]
+
+
 class CallLedger:
     """The calls of one audit run, with the budgets of the run and of the day.
 

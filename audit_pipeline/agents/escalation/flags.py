@@ -1,4 +1,4 @@
-"""Escalation: findings in, flags out. Every point of a severity is attributed to a rule.
+"""Findings in, flags out. Every point of a severity is attributed to a rule.
 
 Source: the specification's escalation agent. The severity is what the rules found; nothing after
 them lowers a flag that a settlement or duplicate finding protects. Explanations are templates
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from audit_pipeline.model.rule import Rules
 
 SCORE_MAX = 100
-UNCERTAIN_SCORES = range(40, 61)
-"""The specification's uncertain band: the stronger model classifies these in batches."""
 EXPLANATION_PARTS_MAX = 4
 LOWERED = {
     Severity.CRITICAL: Severity.WARNING,
@@ -234,14 +232,6 @@ def _flag(
         points=(*points, *steps),
         findings=tuple(findings),
     )
-
-
-def classify_uncertain(flags: "Sequence[Flag]") -> list[str]:
-    """The flags in the uncertain band, which a model may be asked about; their ids, in order.
-
-    Without a model the rules' verdict stands. A model can raise a flag and never lower one.
-    """
-    return [flag.flag_id for flag in flags if flag.severity_score in UNCERTAIN_SCORES]
 
 
 def decision_chain(flag: Flag) -> tuple[str, ...]:
