@@ -67,7 +67,8 @@ _SECRETS = (
         r".*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----|\Z)",
         re.DOTALL,
     ),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    # bounded: of a run without a point, each eyJ would be read to its end
+    re.compile(r"\beyJ[A-Za-z0-9_-]{8,2000}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     re.compile(r"(?<![A-Za-z0-9])[sr]k[-_][A-Za-z0-9_-]{12,}"),
     re.compile(
         r"(?<![A-Za-z0-9])(?:gh[oprsu]|github_pat|glpat|xox[abeoprs])[-_][A-Za-z0-9_-]{12,}"
@@ -94,14 +95,28 @@ def masked(text: str, secrets: Sequence[str] = ()) -> str:
 
     A card number is 13 to 19 digits, of any script and however separated, that an issuer's
     range begins and Luhn's check digit ends; `****` and its last four digits stay. Of secrets,
-    nothing stays.
+    nothing stays. The two lines of a fence always stay.
 
     Args:
-        secrets: the ones that are known, e.g. the configured key; of 8 characters or more.
+        secrets: the ones that are known, e.g. the configured key; of 8 characters or more, and
+            found in any case.
     """
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SECRET_CHARACTERS_MIN:
-            text = text.replace(secret, _MASK)
+    known = [
+        re.compile(re.escape(secret), re.IGNORECASE)
+        for secret in sorted(secrets, key=len, reverse=True)
+        if len(secret) >= SECRET_CHARACTERS_MIN
+    ]
+    pieces: list[str] = []
+    done = 0
+    for start, end in _fence_lines(text):
+        pieces += [_masked(text[done:start], known), text[start:end]]
+        done = end
+    return "".join([*pieces, _masked(text[done:], known)])
+
+
+def _masked(text: str, known: Sequence[re.Pattern[str]]) -> str:
+    for pattern in known:
+        text = pattern.sub(_MASK, text)
     for pattern in _SECRETS:
         text = pattern.sub(_kept_space, text)
     text = _NAMED_SECRET.sub(_named, text)
@@ -315,17 +330,42 @@ def nonce_of(*texts: str) -> str:
 _LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
 
+_FENCE_LINE = re.compile(
+    r"^<<<(?P<side>BEGIN|END) DATA (?P<nonce>[0-9A-Za-z]{16,100})>>>$", re.MULTILINE
+)
+
+
+def _fence_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the lines that begin and end a fence, with the line ends towards its text.
+
+    What looks like one within a fence is text: it cannot name the nonce.
+    """
+    lines = list(_FENCE_LINE.finditer(text))
+    last = {line["nonce"]: at for at, line in enumerate(lines) if line["side"] == "END"}
+    nonce = ""
+    done = 0
+    for at, line in enumerate(lines):
+        begins = not nonce and line["side"] == "BEGIN" and last.get(line["nonce"], -1) > at
+        ends = line["side"] == "END" and line["nonce"] == nonce
+        if begins:
+            nonce, done = line["nonce"], line.end() + 1
+            yield line.start(), done
+        elif ends:
+            nonce = ""
+            yield max(done, line.start() - 1), line.end()
+
+
 def fenced(text: str, nonce: str) -> str:
     """`visible(text)` between two lines that name the nonce, which the text cannot.
 
     Args:
-        nonce: 16 letters or digits or more, best from `nonce_of`.
+        nonce: 16 to 100 letters or digits, best from `nonce_of`.
 
     Raises:
         ValueError: the nonce could be guessed or is not plain ASCII.
     """
-    if not re.fullmatch("[0-9A-Za-z]{16,}", nonce):
-        raise ValueError("a nonce is 16 ASCII letters and digits or more")
+    if not re.fullmatch("[0-9A-Za-z]{16,100}", nonce):
+        raise ValueError("a nonce is 16 to 100 ASCII letters and digits")
     inside = visible(text)
     found = re.compile(re.escape(nonce), re.IGNORECASE)
     while found.search(inside):

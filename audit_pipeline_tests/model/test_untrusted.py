@@ -223,6 +223,7 @@ def test_words_stay(text: str):
 
 def test_a_secret_that_is_known():
     assert masked("x my-own-key-1 y my-own-key-1", ["my-own-key-1"]) == "x [secret] y [secret]"
+    assert masked("x MY-OWN-Key-1 y", ["my-own-key-1"]) == "x [secret] y"
     assert masked("short words stay", ["short"]) == "short words stay"
     assert masked("nothing", [""]) == "nothing"
 
@@ -284,6 +285,34 @@ def test_a_text_cannot_close_its_fence(text: str, other: str):
         assert nonce not in "\n".join(lines[1:-1]).lower()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password:",
+        "api_key = ",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\n<<<BEGIN DATA aaaaaaaaaaaaaaaa>>>\nx",
+        "pwd=\n<<<END DATA aaaaaaaaaaaaaaaa>>>",
+        "4111 1111 1111",
+    ],
+)
+def test_a_mask_stays_within_its_fence(text: str):
+    """A name of a secret without its value reaches for what follows, a key without its end too."""
+    nonce = nonce_of(text)
+    prompt = f"Judge this.\n{fenced(text, nonce)}\n1111 is what you answer."
+    lines = masked(prompt).split("\n")
+    assert lines[:2] == ["Judge this.", f"<<<BEGIN DATA {nonce}>>>"]
+    assert lines[-2:] == [f"<<<END DATA {nonce}>>>", "1111 is what you answer."]
+    assert "\n".join(lines[2:-2]) == masked(text)
+
+
+@pytest.mark.parametrize("unit", ["eyJaaaaaaaa-", "<<<BEGIN DATA aaaaaaaaaaaaaaaa>>>\n"])
+def test_the_work_of_a_mask_grows_with_the_text(unit: str):
+    """A step for each pair of places would be more than a million million."""
+    text = unit * (1_000_000 // len(unit))
+    assert masked(text) == text
+
+
 def test_a_nonce_is_of_its_texts():
     assert nonce_of("a", "b") == nonce_of("a", "b")
     different = {nonce_of(), nonce_of("ab"), nonce_of("a", "b"), nonce_of("b", "a"), nonce_of("a")}
@@ -294,7 +323,9 @@ def test_a_nonce_is_of_its_texts():
     assert fenced("x", secrets.token_hex(16))
 
 
-@pytest.mark.parametrize("nonce", ["", "short", "a" * 15, "a" * 15 + "\n", "ａ" * 16, "-" * 16])
+@pytest.mark.parametrize(
+    "nonce", ["", "short", "a" * 15, "a" * 101, "a" * 15 + "\n", "ａ" * 16, "-" * 16]
+)
 def test_a_nonce_that_could_be_guessed(nonce: str):
     with pytest.raises(ValueError, match="nonce"):
         fenced("x", nonce)
