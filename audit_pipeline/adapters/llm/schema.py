@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -15,7 +16,15 @@ STARTS_MAX = 200
 
 ERRORS_MAX = 5
 
-_FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*\n(.*?)```", re.DOTALL)
+NESTED_MAX = 50
+"""Objects and lists within each other; Python itself gives up at about a thousand."""
+
+# the line end is matched in one way only: empty lines without an end would be tried in pairs
+_FENCE = re.compile(r"```[A-Za-z0-9_-]*[^\S\n]*+\n(.*?)```", re.DOTALL)
+
+
+class _Doubled(dict[str, Any]):
+    """An object that names a key twice: which of the two counts is an accident of the reader."""
 
 
 class InvalidAnswer(ValueError):
@@ -63,6 +72,8 @@ def lifted(text: str, schema: type[Schema], clean: Callable[[str], str]) -> Sche
             value = schema.model_validate_json(json.dumps(_cleaned(document, clean)), strict=True)
         except ValidationError as fault:
             error = _told(fault)
+        except InvalidAnswer as fault:
+            error = str(fault)
         else:
             if value not in found:
                 found.append(value)
@@ -78,7 +89,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         if whole:
             yield from whole
             return
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object)
     at = text.find("{")
     for _ in range(STARTS_MAX):
         if at < 0:
@@ -94,7 +105,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 def _parsed(text: str) -> dict[str, Any] | None:
     try:
-        document = json.loads(text, parse_constant=_no_constant)
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
@@ -104,13 +115,26 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _cleaned(node: Any, clean: Callable[[str], str]) -> Any:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else _Doubled(made)
+
+
+def _cleaned(node: Any, clean: Callable[[str], str], depth: int = 0) -> Any:
+    if depth > NESTED_MAX:
+        raise InvalidAnswer(f"more than {NESTED_MAX} objects and lists stand within each other")
     if isinstance(node, str):
         return clean(node)
     if isinstance(node, list):
-        return [_cleaned(item, clean) for item in node]
+        return [_cleaned(item, clean, depth + 1) for item in node]
     if isinstance(node, dict):
-        return {clean(key): _cleaned(value, clean) for key, value in node.items()}
+        made = {clean(key): _cleaned(value, clean, depth + 1) for key, value in node.items()}
+        if isinstance(node, _Doubled) or len(made) < len(node):
+            raise InvalidAnswer("an object names a key twice")
+        return made
+    # 1e999 is infinite where it is read, and so is 9 × 400 digits in a field of floats
+    if isinstance(node, int | float) and abs(node) > sys.float_info.max:
+        raise InvalidAnswer("a number is too large")
     return node
 
 
