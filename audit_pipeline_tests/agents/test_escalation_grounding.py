@@ -131,6 +131,7 @@ UNGROUNDED = (
     ("The charge was 1,240 million.", "1,240 million"),
     ("The charge was -1,240.00.", "-1,240.00"),
     ("The charge was minus 1240.00.", "1240.00"),
+    ("The charge was \u2212 1240.00.", "1240.00"),
     ("The refund was 75.50.", "75.50"),
     ("The two come to 1164.50.", "1164.50"),
     ("The charge was 1.24e3.", "1.24e3"),
@@ -157,6 +158,10 @@ UNGROUNDED = (
     ("It grew by 20 %.", "20 %"),
     ("There were 12 of them.", "12"),
     ("It took 20 per cent.", "20 per cent"),
+    ("It took 20 per mille.", "20 per mille"),
+    ("It took 20 basis points.", "20 basis"),
+    ("It took three-quarters of it.", "three-quarters"),
+    ("It took three quarters of it.", "three quarters"),
     ("It is part xii of it.", "xii"),
     ("It is part XII of it.", "XII"),
     ("It is 1/3 of it.", "1/3"),
@@ -182,6 +187,7 @@ UNGROUNDED = (
     ("It was charged in September.", "September"),
     ("It was charged in december.", "december"),
     ("It was charged on a Sunday.", "Sunday"),
+    ("It was charged yesterday.", "yesterday"),
     ("It was charged on 2025-03-12T09:00:00Z.", "2025-03-12T09:00:00Z"),
     ("It was charged on the twelfth of march.", "twelfth"),
     ("The period 2025-03-12\u20132025-04-02 has no line.", "2025-04-02"),
@@ -373,16 +379,16 @@ def altered(text: str, letters: str, chosen: random.Random) -> str:
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SIGNS = {"number": "0123456789", "date": "0123456789", "id": "0123456789abcdef", "name": LETTERS}
-ALTERED = 2_500
+ALTERED = 250
 
 
-def mistakes(of: str, seed: int = 5) -> tuple[list[str], list[str]]:
+def mistakes(of: str, altered_min: int, seed: int = 5) -> tuple[list[str], list[str]]:
     """Sentences with one cell altered: those that pass, and those whose restated form does not."""
     chosen = random.Random(seed)
     passed: list[str] = []
     refused: list[str] = []
     done = 0
-    while done < ALTERED:
+    while done < altered_min:
         said = sentence(chosen)
         own = [name for name in said.cells if kind(name) == of]
         if not own:
@@ -424,10 +430,21 @@ def forms_of(day: dt.date) -> set[str]:
     return {day.strftime(form) for form in forms.split("|")}
 
 
-@pytest.mark.parametrize("of", ["number", "date", "id", "name"])
+KINDS = pytest.mark.parametrize("of", ["number", "date", "id", "name"])
+
+
+@KINDS
 def test_one_altered_character_is_caught(of: str):
-    """2,500 of each kind; the same cell restated in another form passes."""
-    passed, refused = mistakes(of)
+    """The same cell restated in another form passes."""
+    passed, refused = mistakes(of, ALTERED)
+    assert passed == []
+    assert refused == []
+
+
+@pytest.mark.slow
+@KINDS
+def test_one_altered_character_is_caught_always(of: str):
+    passed, refused = mistakes(of, 10 * ALTERED, seed=6)
     assert passed == []
     assert refused == []
 

@@ -47,7 +47,7 @@ _FOLLOWING = {
     **{word: Decimal(10**6) for word in ("m", "mn")},
     **{word: Decimal(10**9) for word in ("b", "bn")},
     **{word: Decimal("0.01") for word in ("%", "percent", "pct", "cent", "cents")},
-    "basis": Decimal("0.0001"),
+    **{word: Decimal("0.0001") for word in ("basis", "bps")},
     "lakh": Decimal(10**5),
     "crore": Decimal(10**7),
     "trillion": Decimal(10**12),
@@ -106,8 +106,8 @@ def pieces_of(shown: str) -> Iterator[Piece]:
         if dash and readings_of(from_on) and readings_of(to_on):
             yield Piece(from_on, opens, ends=True, stops=False)
             bare = to_on
-        if bare:
-            yield Piece(bare, opens, bool(tail), stops)
+        if bare or chunk == "-":  # alone, it may be a minus
+            yield Piece(bare or chunk, opens, bool(tail), stops)
         opens = stops or (opens and not bare)
 
 
@@ -221,8 +221,8 @@ def _factor(pieces: Sequence[Piece], end: int) -> tuple[Decimal, int]:
     texts = [piece.text.lower() for piece in pieces[end : end + 2]]
     if not texts or pieces[end - 1].ends:
         return Decimal(1), end
-    if texts == ["per", "cent"]:
-        return _FOLLOWING["percent"], end + 2
+    if texts in (["per", "cent"], ["per", "mille"]):
+        return Decimal("0.01" if texts[1] == "cent" else "0.001"), end + 2
     factor = _FOLLOWING.get(texts[0])
     return (Decimal(1), end) if factor is None else (factor, end + 1)
 
@@ -233,7 +233,7 @@ def currency_of(text: str) -> str:
 
 
 def _says_minus(pieces: Sequence[Piece], at: int) -> bool:
-    return at > 0 and pieces[at - 1].text.lower() in ("minus", "negative")
+    return at > 0 and pieces[at - 1].text.lower() in ("-", "minus", "negative")
 
 
 def _worded(pieces: Sequence[Piece], at: int) -> Claim | None:

@@ -27,7 +27,7 @@ MONTHS = {
     for name in names.split("/")
 }
 CALENDAR = frozenset(MONTHS) - {"may", "march", "mar", "dec", "jan", "sep"} | frozenset(
-    "monday tuesday wednesday thursday friday saturday sunday".split()
+    "monday tuesday wednesday thursday friday saturday sunday today tomorrow yesterday".split()
 )
 """Names also in small letters."""
 
@@ -70,7 +70,11 @@ ORDINALS: dict[str, Decimal] = {
         start=1,
     )
 } | {"thirtieth": Decimal(30), "hundredth": Decimal(100), "thousandth": Decimal(1000)}
-VAGUE = frozenset("tens dozens scores hundreds thousands millions billions".split())
+VAGUE = frozenset(
+    "tens dozens scores hundreds thousands millions billions halves thirds quarters fifths sixths "
+    "eighths tenths hundredths thousandths".split()
+)
+"""No numbers by themselves."""
 
 CURRENCIES = {
     "$": "USD", "us$": "USD", "usd": "USD", "dollar": "USD", "dollars": "USD",
