@@ -297,7 +297,7 @@ def anomaly_findings(
 # ── context enrichment ──────────────────────────────────────────────────────────────────────────
 
 
-@_step("context_enrichment", "sql", "scikitlearn")
+@_step("context_enrichment", "sql", "sqlite")
 def context_findings(
     context: dg.AssetExecutionContext,
     gold: Gold,

@@ -288,6 +288,7 @@ _INVISIBLE = frozenset(
 )
 _LINE_ENDS = {"\r\n": "\n", "\r": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n"}
 _LINE_END = re.compile("|".join(_LINE_ENDS))
+_PLAIN = re.compile(r"[\t\n\x20-\x7e]*")
 
 
 def _hidden(character: str) -> bool:
@@ -303,6 +304,8 @@ def visible(text: str) -> str:
     Control, format, bidirectional, zero-width and tag characters, variation selectors, fillers,
     surrogates and unassigned code points are gone; tabs stay, and every line end is `\n`.
     """
+    if _PLAIN.fullmatch(text):  # nearly all text is, and to look at every character is slow
+        return text
     text = _LINE_END.sub(lambda found: _LINE_ENDS[found[0]], text)
     while True:
         shown = unicodedata.normalize("NFKC", "".join(c for c in text if not _hidden(c)))

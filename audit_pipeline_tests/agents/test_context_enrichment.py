@@ -7,12 +7,6 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from audit_pipeline.agents.context_enrichment.search import (
-    FOUND_PER_QUESTION,
-    Document,
-    Question,
-    search_documents,
-)
 from audit_pipeline.model.query import Query
 from audit_pipeline_tests.books_of import (
     Gold,
@@ -407,76 +401,3 @@ def test_cx04_has_the_version_of_its_rule() -> None:
         )
         (row,) = books.warehouse.rows(Query(query.sql, query.parameters))
     assert row["rule_version"] == 7
-
-
-# ── the search ────────────────────────────────────────────────────────────────────────────────────
-
-LIBRARY = [
-    Document("gold.emails.body", "boat", day(3), "the harbour invoice for the sailing boat"),
-    Document("gold.emails.body", "lunch", day(4), "lunch menu of the canteen"),
-    Document("gold.receipts.vendor", "fuel", day(5), "fuel for the sailing boat"),
-    Document("gold.emails.body", "late", day(45), "sailing boat again"),
-]
-
-
-def asked(text: str, on: int = 40) -> list[str]:
-    return [found.row_id for found in search_documents([Question(day(on), "t", text)], LIBRARY)]
-
-
-def test_search_ranks_documents_by_likeness() -> None:
-    found = search_documents([Question(day(40), "t", "sailing boat fuel")], LIBRARY)
-    assert [one.row_id for one in found] == ["fuel", "boat"]
-    assert all(20 <= one.strength <= 100 for one in found)
-    assert [one.strength for one in found] == sorted((o.strength for o in found), reverse=True)
-    assert (found[0].audit_on, found[0].transaction_id, found[0].quote) == (
-        day(40),
-        "t",
-        "fuel for the sailing boat",
-    )
-
-
-def test_search_sees_nothing_later_than_the_question() -> None:
-    assert "late" not in asked("sailing boat", 44)
-    assert "late" in asked("sailing boat", 45)
-
-
-def test_search_learns_words_from_before_the_month() -> None:
-    """Documents after the question neither change its answer nor any strength in it."""
-    question = [Question(day(40), "t", "sailing boat fuel")]
-    later = [
-        *LIBRARY,
-        *(Document("s", f"l{n}", day(41 + n), "sailing boat fuel") for n in range(5)),
-    ]
-    assert search_documents(question, later) == search_documents(question, LIBRARY[:3])
-
-
-def test_search_of_one_question_does_not_depend_on_the_others() -> None:
-    questions = [Question(day(40 + n), f"t{n}", "sailing boat") for n in range(30)]
-    together_found = search_documents(questions, LIBRARY)
-    alone = [one for question in questions for one in search_documents([question], LIBRARY)]
-    assert together_found == alone
-    assert search_documents(questions, LIBRARY[::-1]) == together_found
-
-
-def test_search_finds_a_few_at_most() -> None:
-    many = [Document("s", f"d{n}", day(1), "sailing boat") for n in range(9)]
-    found = search_documents([Question(day(40), "t", "sailing boat")], many)
-    assert [one.row_id for one in found] == [f"d{n}" for n in range(FOUND_PER_QUESTION)]
-
-
-@pytest.mark.parametrize(
-    ("text", "library"),
-    [
-        ("sailing", []),
-        ("", LIBRARY),
-        ("zebra", LIBRARY),
-        (HOSTILE, LIBRARY),
-        ("a b c", [Document("s", "d", day(1), "a b c")]),
-        ("sailing", [Document("s", "d", day(1), "")]),
-        ("sailing", [Document("s", "d", day(35), "sailing")]),
-    ],
-)
-def test_search_finds_nothing_where_nothing_is(text: str, library: list[Document]) -> None:
-    """No words, unknown words, or no document before the month to learn words from."""
-    assert search_documents([Question(day(40), "t", text)], library) == []
-    assert search_documents([], library) == []

@@ -1,7 +1,7 @@
 -- Documents that speak of a suspicious charge, as far as they were there on the audit date: its
 -- matched receipt, mail in the window that names its amount or its vendor, calendar events of the
--- cardholder around it. `strength` (0 to 100) says how much the document has in common with it; an
--- id that a mail lists as related is a hint, never proof.
+-- cardholder around it, and what the search found beside these. `strength` (0 to 100) says how much
+-- the document has in common with it; an id that a mail lists as related is a hint, never proof.
 WITH suspects AS (
   SELECT suspect.audit_on, suspect.transaction_id, entry.occurred_on, entry.amount,
     list_filter(
@@ -61,7 +61,7 @@ once AS (
   SELECT * FROM hits
   WHERE strength >= 40
   QUALIFY row_number() OVER (PARTITION BY audit_on, transaction_id, row_id
-    ORDER BY strength DESC, name, source, quote) = 1
+    ORDER BY CASE WHEN name = 'document' THEN 1 ELSE 0 END, strength DESC, name, source, quote) = 1
 ),
 ranked AS (
   SELECT audit_on, transaction_id, name, source, row_id,
