@@ -306,7 +306,7 @@ def context_findings(
     reconciliation_findings: pa.Table | None,
     anomaly_findings: pa.Table | None,
 ) -> dg.MaterializeResult:
-    """Missing receipts and approvals (CX-01 to CX-03), and the documents of what is suspicious."""
+    """Missing or doubtful receipts and approvals, and the documents of what is suspicious."""
     with step_of("context_enrichment", context, gold, store) as step:
         queries = context_rules.findings(gold.rules, step.books.from_on, step.books.to_on)
         missing = step.findings(queries)

@@ -200,10 +200,23 @@ class Books:
     def _make_approvals(self) -> None:
         self._create("approvals", self._with((), context_rules.HERE, "approvals"))
 
+    def _make_foreign_domains(self) -> None:
+        self._create(
+            "foreign_domains", self._with(("CX-06",), context_rules.HERE, "foreign_domains")
+        )
+
+    def _make_approval_fits(self) -> None:
+        self._create("approval_fits", self._of_large_charges("approval_fits"))
+
     def _make_approved_charges(self) -> None:
-        query = self._with((), context_rules.HERE, "approved_charges")
-        limit = min(_bindable(self.rules[rule], "limit") for rule in ("CX-02", "CX-03"))
-        self._create("approved_charges", Query(query.sql, {"limit": limit}))
+        self._create("approved_charges", self._of_large_charges("approved_charges"))
+
+    def _of_large_charges(self, name: str) -> Query:
+        """A query of the charges from the lowest limit on that a rule of approvals states."""
+        query = self._with(("CX-07",), context_rules.HERE, name)
+        rule_ids = ("CX-02", "CX-03", "CX-05", "CX-06", "CX-07")
+        limit = min(_bindable(self.rules[rule_id], "limit") for rule_id in rule_ids)
+        return Query(query.sql, {**query.parameters, "limit": limit})
 
     def _make_approval_customs(self) -> None:
         self._create("approval_customs", self._with((), context_rules.HERE, "approval_customs"))
@@ -286,7 +299,9 @@ TABLES: dict[str, tuple[str, ...]] = {
     "firsts": ("transactions",),
     "scores": ("transactions", "firsts", "repeats"),
     "approvals": (),
-    "approved_charges": ("transactions", "approvals"),
+    "foreign_domains": ("approvals",),
+    "approval_fits": ("transactions", "approvals"),
+    "approved_charges": ("transactions", "approval_fits", "foreign_domains"),
     "approval_customs": ("approved_charges",),
 }
 """Each table, and what it is made of; `Books._make_<table>` makes it."""

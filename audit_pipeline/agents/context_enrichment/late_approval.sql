@@ -6,7 +6,7 @@ SELECT charge.occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
 FROM audit.approved_charges AS charge
 JOIN audit.approval_customs AS custom
   ON custom.month_on = CAST(date_trunc('month', charge.occurred_on) AS DATE)
-WHERE charge.approved_at > charge.occurred_at
+WHERE charge.standing = 'proper' AND charge.approved_at > charge.occurred_at
   AND charge.approved_on <= charge.occurred_on + CAST($matures_after_days AS INTEGER)
   AND charge.amount >= $limit AND custom.seen >= $seen_min AND custom.usual_share >= $usual_share
   AND charge.occurred_on BETWEEN $from_on - CAST($matures_after_days AS INTEGER)
