@@ -314,6 +314,15 @@ def visible(text: str) -> str:
         text = shown
 
 
+def in_one_line(text: str, characters_max: int) -> str:
+    """`text` for a sentence of ours: one line, nothing hidden, cut with an ellipsis.
+
+    Unlike `visible` it leaves letters as they are, since a look-alike is told by them.
+    """
+    line = " ".join("".join(c for c in text if not _hidden(c)).split())
+    return line if len(line) <= characters_max else f"{line[: characters_max - 1]}…"
+
+
 # ---- quoted
 
 

@@ -1,13 +1,16 @@
 """Context enrichment: missing receipts and approvals, and the documents that speak of a charge."""
 
 import datetime as dt
+import unicodedata
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from audit_pipeline.model.query import Query
+from audit_pipeline.model.untrusted import visible
 from audit_pipeline_tests.books_of import (
     Gold,
     Hit,
@@ -401,3 +404,112 @@ def test_cx04_has_the_version_of_its_rule() -> None:
         )
         (row,) = books.warehouse.rows(Query(query.sql, query.parameters))
     assert row["rule_version"] == 7
+
+
+# ── mail by thread ────────────────────────────────────────────────────────────────────────────────
+
+
+def talk(name: str | None, *texts: str, subject: str = "Boat", on: int = 39) -> list[Row]:
+    """Mails of one thread, one a day."""
+    return [
+        email(f"{subject}{n}", "a@x", day(on + n), subject, text, thread_id=name)
+        for n, text in enumerate(texts)
+    ]
+
+
+def told(mails: Sequence[Row], audit_on: int = 60, **more: float) -> list[tuple[str, str]]:
+    """Name and row of the mails that are evidence of the charge of day 40, best first."""
+    gold = charged(ledger("big", "512.30", "MARINA", day(40)))
+    gold["emails"] = list(mails)
+    suspects = {"audit_on": [day(audit_on)], "transaction_id": ["big"], "points": [50]}
+    rules = rules_with(CX_04__search_top=0, **more)
+    with books_of(gold, day(audit_on), day(audit_on), rules=rules) as books:
+        rows = books.warehouse.rows(books.enrich(pa.table(suspects)))
+    evidence: Any = [cell for row in rows for cell in row["evidence"]]  # pyright: ignore[reportGeneralTypeIssues]
+    return [(cell["name"], cell["row_id"]) for cell in evidence]
+
+
+def test_cx04_attaches_the_rest_of_a_thread_after_what_names_the_charge() -> None:
+    mails = talk("t", "ask Bob", "512.30 it is", "fine, thanks")
+    assert told(mails) == [("email", "Boat1"), ("thread", "Boat0"), ("thread", "Boat2")]
+    alone = [{**mail, "thread_id": f"t{n}"} for n, mail in enumerate(mails)]
+    assert told(alone) == [("email", "Boat1")]
+    assert told(talk("t", "ask Bob", "it is", "thanks")) == []
+
+
+def test_cx04_the_rest_of_a_thread_is_weaker_than_any_mail_that_names_the_charge() -> None:
+    """Of a thread that names the amount it is stronger than of one that names the vendor."""
+    vendor = talk("v", "to the marina", "well", subject="Trip")
+    assert told([*vendor, *talk("t", "512.30", "fine")]) == [
+        ("email", "Boat0"),
+        ("email", "Trip0"),
+        ("thread", "Boat1"),
+        ("thread", "Trip1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows"), [(0, []), (1, ["Boat4"]), (2, ["Boat4", "Boat6"]), (20, None)]
+)
+def test_cx04_reads_the_nearest_mails_of_a_thread_only(limit: int, rows: list[str] | None) -> None:
+    mails = talk("t", *["hm"] * 5, "512.30", *["hm"] * 5, on=36)
+    found = told(mails, CX_04__per_thread=limit, CX_04__per_transaction=50)
+    rest = [row for name, row in found if name == "thread"]
+    assert rest == rows if rows is not None else len(rest) == 10
+
+
+@pytest.mark.parametrize(
+    ("on", "audit_on", "found"),
+    [
+        (26, 60, True),
+        (25, 60, False),
+        (54, 60, True),
+        (55, 60, False),
+        (45, 45, True),
+        (45, 44, False),
+    ],
+)
+def test_cx04_a_mail_of_a_thread_is_of_the_window_and_was_there(
+    on: int, audit_on: int, *, found: bool
+) -> None:
+    mails = [*talk("t", "512.30"), *talk("t", "fine", subject="Re: Boat", on=on)]
+    assert (("thread", "Re: Boat0") in told(mails, audit_on)) is found
+
+
+@pytest.mark.parametrize(
+    ("subjects", "found"),
+    [
+        (("Boat", "Re: Boat"), True),
+        (("AW: boat", "Boat"), True),
+        (("Fwd: Re: Boat", "BOAT"), True),
+        (("Boat", "Boat"), False),
+        (("Boat", "Re: Boats"), False),
+        (("Re: ", "Fw: "), False),
+    ],
+)
+def test_cx04_a_thread_without_an_id_is_one_by_its_subject(
+    subjects: tuple[str, str], *, found: bool
+) -> None:
+    """With an answer in it: a weekly letter is no thread, nor are mails without a subject."""
+    naming, other = subjects
+    mails = [
+        email("naming", "a@x", day(39), naming, "512.30"),
+        email("other", "b@x", day(40), other, "fine"),
+    ]
+    assert (("thread", "other") in told(mails)) is found
+
+
+def test_cx04_quotes_only_what_a_person_would_see() -> None:
+    """What `visible` takes out is not in the evidence; unassigned code points aside.
+
+    NUL does not come so far: the fixture reader refuses it.
+    """
+    characters = [chr(c) for c in range(1, 0x10FFFF) if not 0xE010 <= c <= 0xF8FF and c < 0xF0000]
+    hidden = [c for c in characters if unicodedata.category(c) != "Cs" and not visible(c)]
+    assigned = [c for c in hidden if unicodedata.category(c) != "Cn"]
+    assert {"\x1b", "\u200b", "\u202e", "\u2066", "\ufeff", "\ufe0f", "\u3164"} <= set(assigned)
+    gold = charged(ledger("big", "512.30", "MARINA", day(40)))
+    text = f"512.30{''.join(assigned)}\u2028 \x85\tok\U000e0041."
+    gold["emails"] = [email("e", "a@x", day(40), "Boat", text)]
+    (hit,) = documents(gold, 60, "big", CX_04__search_top=0)
+    assert hit.facts["email"] == "Boat: 512.30 ok."

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_pipeline.agents.escalation import (
+    FACT_CHARACTERS_MAX,
     Subject,
     apply_escalation_rules,
     audit_days,
@@ -292,14 +293,26 @@ def test_rivals_share_the_confidence(rivals: str, sure: float) -> None:
 
 @pytest.mark.parametrize("rule_id", sorted(FACTS))
 def test_every_rule_says_what_its_cells_say(rule_id: str) -> None:
-    """A hostile value is quoted as it is and never read as a template."""
+    """A hostile value is quoted in one line and never read as a template."""
+    quoted = HOSTILE.replace("\n", " ")
     values = dict.fromkeys(FACTS[rule_id], HOSTILE) | {"rivals": "1"}
     flag = flag_of(finding(rule_id, values=values), about=None)
     assert flag is not None
-    assert HOSTILE in flag.explanation
+    assert quoted in flag.explanation
     assert flag.explanation == RULES[rule_id].says.format_map(
-        {name: values[name] for name in FACTS[rule_id]}
+        {name: quoted if values[name] == HOSTILE else values[name] for name in FACTS[rule_id]}
     )
+
+
+def test_hidden_characters_and_long_texts_of_a_fact_stay_out_of_the_explanation() -> None:
+    """The evidence keeps them."""
+    vendor = "\x00ACME\u202e\x1b[31m\u200b\x07 \u2066Corp\U000e0041\r\n" + "x" * 9_999
+    flag = flag_of(finding("AN-05", values={"vendor": vendor}))
+    assert flag is not None
+    assert "ACME[31m Corp xxx" in flag.explanation
+    assert flag.explanation.isprintable()
+    assert len(flag.explanation) < FACT_CHARACTERS_MAX + 200
+    assert vendor in {cell.value for f in flag.findings for cell in f.evidence}
 
 
 def test_four_sentences_and_how_many_more() -> None:

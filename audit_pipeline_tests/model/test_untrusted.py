@@ -8,7 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audit_pipeline.model.untrusted import fenced, is_card_number, masked, nonce_of, visible
+from audit_pipeline.model.untrusted import (
+    fenced,
+    in_one_line,
+    is_card_number,
+    masked,
+    nonce_of,
+    visible,
+)
 
 CARDS = (
     # the test numbers that the card networks and payment services publish
@@ -267,6 +274,22 @@ def test_visible_is_what_is_visible(text: str):
     assert visible(shown) == shown
     assert unicodedata.is_normalized("NFKC", shown)
     assert not [c for c in shown if unicodedata.category(c)[0] == "C" and c not in "\t\n"]
+
+
+def test_in_one_line_nothing_is_hidden_and_letters_stay():
+    """A full-width letter is no ASCII one: what a look-alike is told by."""
+    text = "  ＰＡＹ\u202epal\x00\x1b[1m\r\n\u2028 x\u200b\x85y \U000e0041"
+    assert in_one_line(text, 100) == "ＰＡＹpal[1m x y"
+    assert in_one_line(text, 5) == "ＰＡＹp…"
+    assert in_one_line("12345", 5) == "12345"
+
+
+@given(st.text(max_size=60))
+def test_in_one_line_shows_no_more_than_is_visible(text: str):
+    line = in_one_line(text, 40)
+    assert len(line) <= 40
+    assert line == " ".join(line.split())
+    assert not [c for c in line if unicodedata.category(c)[0] == "C"]
 
 
 # ---- fences

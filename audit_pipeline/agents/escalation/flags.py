@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from audit_pipeline.model.flag import Flag, Point, Severity, flag_id
+from audit_pipeline.model.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 SCORE_MAX = 100
 EXPLANATION_PARTS_MAX = 4
+FACT_CHARACTERS_MAX = 500
+"""Of one fact in an explanation; the evidence has it in full."""
 LOWERED = {
     Severity.CRITICAL: Severity.WARNING,
     Severity.WARNING: Severity.INFO,
@@ -153,13 +156,21 @@ class _Facts(dict[str, str]):
 
 
 def root_cause(findings: "Sequence[Finding]", rules: "Rules") -> str:
-    """The explanation: the rules' own sentences, the weightiest first, filled from the evidence."""
+    """The explanation: the rules' own sentences, the weightiest first, filled from the evidence.
+
+    Facts are untrusted text: control and bidirectional characters of one never reach a sentence.
+    """
     said: dict[str, str] = {}
     for finding in sorted(findings, key=lambda f: (-f.score, f.rule_id, -f.audit_on.toordinal())):
         template = rules[finding.rule_id].says
         if template and finding.score > 0 and finding.rule_id not in said:
             said[finding.rule_id] = template.format_map(
-                _Facts({cell.name: cell.value for cell in finding.evidence})
+                _Facts(
+                    {
+                        cell.name: in_one_line(cell.value, FACT_CHARACTERS_MAX)
+                        for cell in finding.evidence
+                    }
+                )
             )
     sentences = list(said.values())
     rest = len(sentences) - EXPLANATION_PARTS_MAX
