@@ -267,3 +267,11 @@ def test_hostile_documents_are_text(text: str) -> None:
     library = [*mails(text), *LIBRARY]
     assert "lunch" in asked("canteen lunch", library)
     assert strengths("zebra", library) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ['zz"OR"boat', 'zz"OR"boat"*', '"boat"NOT"fuel', 'zz"OR"words":"boat']
+)
+def test_a_quote_does_not_end_its_word(text: str) -> None:
+    """Else what stands after it would be read as FTS5's language."""
+    assert asked(text, mails("boat", "boathouse", "nothing")) == []
