@@ -100,6 +100,7 @@ class _Maker:
             self._ordinary(day)
             self._regular(day)
             self._faulty(day)
+        self._doubtful_papers()
         self._pay_statements()
         self._pay_alone()
         self.bank += [
@@ -240,7 +241,7 @@ class _Maker:
             if dt.date(2025, 1, 19) <= day <= dt.date(2025, 2, 9):
                 self._fault("RC-01", freight)
 
-    def _approve(self, day: dt.date, cents: int) -> None:
+    def _approve(self, day: dt.date, cents: int, approver: str = "dora.east@small.example") -> None:
         amount, number = f"{_dollars(cents):.2f}", len(self.emails)
         thread, at = f"th_{number}", max(day, FIRST_ON)
         question = {
@@ -257,7 +258,7 @@ class _Maker:
             question
             | {
                 "email_id": f"em_{number + 1}",
-                "sender": "dora.east@small.example",
+                "sender": approver,
                 "date": f"{at}T02:00:00Z",
                 "body": "Approved.",
             }
@@ -325,6 +326,22 @@ class _Maker:
             self._fault("DQ-02", unreadable)
         if on == (4, 7):
             self._charge(day, "1111", "PAPER TRAIL SUPPLY", "office_supplies", -2500)
+
+    def _doubtful_papers(self) -> None:
+        """Approvals of one's own and from outside; a receipt and an approval after the fact."""
+        consultant = ("QUARRY CONSULTING", "professional_services")
+        self._approve(dt.date(2025, 3, 16), 333_100)
+        self._fault("CX-05", self._charge(dt.date(2025, 3, 17), "4444", *consultant, 333_100))
+        self._approve(dt.date(2025, 3, 20), 441_300, "dora.east@sma11.example")
+        self._fault("CX-06", self._charge(dt.date(2025, 3, 21), "1111", *consultant, 441_300))
+        self._approve(dt.date(2025, 3, 24), 377_700)
+        late = self._charge(dt.date(2025, 3, 4), "2222", *consultant, 377_700)
+        night = dt.date(2025, 3, 6)
+        hotel = self._charge(night, "2222", "SUMMIT HOTELS", "lodging", 29_777, receipt=True)
+        self.receipts[-1]["date"] = "2025-03-20T00:00:00Z"
+        self._fault("CX-01", hotel)
+        self._fault("CX-03", late)
+        self._fault("CX-07", late, hotel)
 
     # ── how it is paid ──────────────────────────────────────────────────────────────────────────
     def _pay_statements(self) -> None:
