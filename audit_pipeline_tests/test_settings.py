@@ -52,6 +52,7 @@ def test_everything_can_be_set():
             "LLM_PRICES": "/prices.yaml",
             "LLM_BUDGET_RUN": "0.25",
             "LLM_BUDGET_DAY": "0",
+            "LLM_RECORDING": "/answers.jsonl",
         }
     )
     assert settings == Settings(
@@ -72,6 +73,7 @@ def test_everything_can_be_set():
             budget_run=Decimal("0.25"),
             budget_day=Decimal(0),
         ),
+        llm_recording=Path("/answers.jsonl"),
     )
 
 

@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_pipeline.agents.escalation import (
-    FACT_CHARACTERS_MAX,
     Subject,
     apply_escalation_rules,
     audit_days,
-    classify_uncertain,
     confidence,
     create_flags,
     decision_chain,
@@ -23,6 +21,7 @@ from audit_pipeline.agents.escalation import (
     severity_level,
     severity_score,
 )
+from audit_pipeline.agents.escalation.flags import FACT_CHARACTERS_MAX
 from audit_pipeline.model.finding import Cell, Finding
 from audit_pipeline.model.flag import Flag, Severity
 from audit_pipeline.model.rule import Rules
@@ -355,21 +354,6 @@ def test_links_are_gold_cells_once_each() -> None:
     flag = flag_of(finding("AN-03"), finding("AN-02"))
     assert flag is not None
     assert flag.links == ("gold.recent_transactions/t",)
-
-
-@pytest.mark.parametrize(
-    ("rules", "uncertain"),
-    [
-        (("AN-03",), False),
-        (("AN-01",), True),
-        (("AN-01", "AN-03"), True),
-        (("AN-01", "AN-02"), False),
-    ],
-)
-def test_the_uncertain_band_is_40_to_60(rules: tuple[str, ...], *, uncertain: bool) -> None:
-    flag = flag_of(*(finding(rule_id) for rule_id in rules))
-    assert flag is not None
-    assert classify_uncertain([flag]) == ([flag.flag_id] if uncertain else [])
 
 
 def test_the_decision_chain_ends_with_the_severity() -> None:

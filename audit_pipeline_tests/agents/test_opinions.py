@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit_pipeline.adapters.contracts import check_flags
@@ -254,12 +254,8 @@ def test_what_a_model_sees_is_short_masked_and_in_one_line_each() -> None:
 # ── the model as attacker ───────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=10_000, deadline=None, derandomize=True)
-@given(hostile_answers(["P1", "P2"]), st.sampled_from([(LOWEST, HIGHEST), (HIGHEST, LOWEST)]))
-def test_ten_thousand_answers_lower_nothing_and_store_nothing_invalid(
-    said: str, flags: tuple[Flag, Flag]
-) -> None:
-    """As they come over the wire: parsed, judged, added, and fit to be stored."""
+def attack(said: str, flags: tuple[Flag, Flag]) -> None:
+    """An answer as it comes over the wire: parsed, judged, added, and fit to be stored."""
 
     def answer(question: Question) -> Answer:
         try:
@@ -276,3 +272,25 @@ def test_ten_thousand_answers_lower_nothing_and_store_nothing_invalid(
         assert now.points[: len(before.points)] == before.points
         assert len(now.explanation) <= max(400, len(before.explanation))
     check_flags(found)
+
+
+answers = hostile_answers(["P1", "P2"])
+orders = st.sampled_from([(LOWEST, HIGHEST), (HIGHEST, LOWEST)])
+whatever = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+
+
+@settings(max_examples=500, **whatever)
+@given(answers, orders)
+def test_no_answer_lowers_a_flag_or_is_stored_unfit(said: str, flags: tuple[Flag, Flag]) -> None:
+    attack(said, flags)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, **whatever)
+@given(answers, orders)
+def test_of_ten_thousand_answers_none_does(said: str, flags: tuple[Flag, Flag]) -> None:
+    attack(said, flags)

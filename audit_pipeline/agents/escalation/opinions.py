@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 AGENT = "escalation"
 RULE = "ES-04"
 CLASSIFY, EXPLAIN = "classify_uncertain", "explain"
-FACTS_MAX, FACT_CHARACTERS_MAX = 40, 200
+FACTS_MAX, LINE_CHARACTERS_MAX = 40, 200
 """Of a flag, that a model is shown: the weightiest findings' first."""
 REASON_CHARACTERS_MAX, EXPLANATION_CHARACTERS_MAX = 200, 400
 
@@ -231,7 +231,7 @@ def basis(flag: Flag, rules: "Rules") -> str:
 
 def _line(text: str) -> str:
     """Untrusted text in one line; masked before it is cut, so that no half of a number is left."""
-    return " ".join(visible(masked(text)).split())[:FACT_CHARACTERS_MAX]
+    return " ".join(visible(masked(text)).split())[:LINE_CHARACTERS_MAX]
 
 
 def _classification(batch: Sequence[Flag], rules: "Rules") -> Question:
@@ -268,7 +268,7 @@ def _classified(
     # Two verdicts on one flag are none: which of them is meant?
     if len(own) != 1 or own[0].confidence < rules[RULE].number("model_confidence_min"):
         return replace(opinion, outcome=f"{answer.outcome}, no sure verdict")
-    grounded = not ungrounded(own[0].reason, facts(flag, rules))
+    grounded = _is_grounded(own[0].reason, flag, rules)
     return replace(
         opinion,
         severity=own[0].severity,
@@ -277,11 +277,16 @@ def _classified(
     )
 
 
+def _is_grounded(text: str, flag: Flag, rules: "Rules") -> bool:
+    says = [rules[finding.rule_id].says for finding in flag.findings]
+    return not ungrounded(text, facts(flag, rules), says)
+
+
 def _explained(opinion: Opinion, flag: Flag, answer: Answer, rules: "Rules") -> Opinion:
     opinion = replace(opinion, explained=str(answer.outcome))
     if not isinstance(answer.value, Explanation):
         return opinion
     text = answer.value.explanation.strip()
-    if not text or ungrounded(text, facts(flag, rules)):
+    if not text or not _is_grounded(text, flag, rules):
         return replace(opinion, refused=opinion.refused + 1)
     return replace(opinion, explanation=text)

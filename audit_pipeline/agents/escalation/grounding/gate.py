@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
-from audit_pipeline.agents.escalation_grounding.claims import (
+from audit_pipeline.agents.escalation.grounding.claims import (
     SPLITS,
     Claim,
     Day,
@@ -23,7 +23,7 @@ from audit_pipeline.agents.escalation_grounding.claims import (
     pieces_of,
     readings_of,
 )
-from audit_pipeline.agents.escalation_grounding.words import (
+from audit_pipeline.agents.escalation.grounding.words import (
     ABBREVIATIONS,
     CALENDAR,
     DECISIONS,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from audit_pipeline.agents.escalation_grounding.words import (
+from audit_pipeline.agents.escalation.grounding.words import (
     CARDINALS,
     CURRENCIES,
     MONTHS,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_pipeline.agents.escalation_grounding import ungrounded
-from audit_pipeline.agents.escalation_grounding.gate import EXPLANATION_CHARACTERS_MAX
+from audit_pipeline.agents.escalation.grounding import ungrounded
+from audit_pipeline.agents.escalation.grounding.gate import EXPLANATION_CHARACTERS_MAX
 from audit_pipeline.model.untrusted import visible
 from audit_pipeline_tests.books_of import packaged_rules
 
