@@ -374,7 +374,6 @@ def flags(
         raised = second_opinions.with_opinions(
             publishing.escalate(step, opened, found),
             second_opinions.stored(escalated_flags),
-            gold.rules,
         )
         published = step.call("publish_flags", lambda: publishing.publish(step, opened, raised))
         counts = published.counts()

@@ -126,16 +126,13 @@ def show_run(console: Console, store: Store, audit_run_id: str) -> None:
 def _band(flags: Sequence[FlagRow]) -> Band:
     counts = Counter(raised=0, decided=0)
     for flag in flags:
-        counts["raised"] += _is_raised(flag)
+        counts["raised"] += escalation.is_raised(flag.points)
         counts["decided"] += flag.reviewed
     return Band(len(flags), counts["raised"], counts["decided"], _confirmed(flags))
 
 
 def _confirmed(flags: Sequence[FlagRow], *, raised: bool = False) -> int:
     return sum(
-        flag.human_decision in CONFIRMED and (_is_raised(flag) or not raised) for flag in flags
+        flag.human_decision in CONFIRMED and (escalation.is_raised(flag.points) or not raised)
+        for flag in flags
     )
-
-
-def _is_raised(flag: FlagRow) -> bool:
-    return any(point.rule_id == escalation.OPINION_RULE for point in flag.points)

@@ -11,13 +11,13 @@ from decimal import Decimal
 
 import pyarrow as pa
 
+from audit_pipeline.adapters.llm import NoLLM
 from audit_pipeline.agents import escalation
 from audit_pipeline.agents.escalation import Choice, Opinion
 from audit_pipeline.agents.escalation.opinions import AGENT
 from audit_pipeline.model.flag import Severity
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.question import Answer, LanguageModel
-from audit_pipeline.model.rule import Rules
 from audit_pipeline.publishing import Raised
 from audit_pipeline.steps import Step
 
@@ -34,6 +34,7 @@ class Asked:
         transactions: of the audited days, flagged or not.
         rules_raised: the flags as the rules left them.
         raised: the flags as they are to be published.
+        is_off: nobody was asked, because there is no model.
     """
 
     choice: Choice
@@ -42,10 +43,13 @@ class Asked:
     transactions: int
     rules_raised: Raised
     raised: Raised
+    is_off: bool = False
 
     def counts(self) -> dict[str, int]:
         """For the trail and the UI; what became of the questions, and of the flags."""
         outcomes = Counter(f"model_{answer.outcome}" for answer in self.answers)
+        if self.is_off:
+            return {"model_off": len(self.choice.asked)}
         return {
             "model_asked": len(self.choice.asked),
             "model_held_back": len(self.choice.held_back),
@@ -101,19 +105,18 @@ def ask(step: Step, model: LanguageModel, raised: Raised) -> Asked:
     transactions = int(str(step.books.warehouse.value(count) or 0))
     rules = step.gold.rules
     choice = escalation.choose(raised.flags, rules, transactions)
+    if isinstance(model, NoLLM):  # asking takes milliseconds a flag, also where nobody listens
+        return Asked(choice, [], [], transactions, raised, raised, is_off=True)
     opinions, answers = escalation.second_opinions(model, choice, rules)
-    after = with_opinions(raised, opinions, rules)
-    return Asked(choice, opinions, answers, transactions, raised, after)
+    return Asked(choice, opinions, answers, transactions, raised, with_opinions(raised, opinions))
 
 
-def with_opinions(raised: Raised, opinions: Iterable[Opinion], rules: Rules) -> Raised:
+def with_opinions(raised: Raised, opinions: Iterable[Opinion]) -> Raised:
     """The flags with what a model adds to each."""
     by_flag: Mapping[str, Opinion] = {opinion.flag_id: opinion for opinion in opinions}
     return replace(
         raised,
-        flags=[
-            escalation.with_opinion(flag, by_flag.get(flag.flag_id), rules) for flag in raised.flags
-        ],
+        flags=[escalation.with_opinion(flag, by_flag.get(flag.flag_id)) for flag in raised.flags],
     )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from audit_pipeline.adapters.llm.replay import write_recording
-from audit_pipeline.model.flag import Severity
+from audit_pipeline.agents.escalation import is_raised
+from audit_pipeline.model.flag import Point, Severity
 from audit_pipeline_tests.environment import DAYS, ROOT, Command, Row, Workplace, day, why_not
 from audit_pipeline_tests.model_server import Asked, model_server, status
 from audit_pipeline_tests.stand_in_model import CAREFUL, STRICT, StandIn
@@ -83,8 +84,8 @@ def test_without_a_key_nothing_is_asked_and_the_trail_says_so(off: Audited) -> N
     with off.place.store() as store:
         (event,) = [e for e in store.trail() if e.document["tool_called"] == "classify_uncertain"]
     summary = json.loads(event.document["output_summary"])
-    assert summary["model_off"] == summary["model_questions"] > 0
-    assert summary["model_raised"] == summary["model_explained"] == 0
+    assert summary == {"model_off": off.metadata["model_off"]}
+    assert summary["model_off"] > 0
     assert off.metadata["escalation_model_cost_dollars"] == 0
     assert off.metadata["escalation_model_share_of_transactions"] == 0
 
@@ -127,7 +128,7 @@ def test_what_is_raised_says_who_raised_it(off: Audited, strict: Audited) -> Non
     assert changed
     assert len(changed) == strict.metadata["model_raised"]
     for row in changed:
-        assert json.loads(row["points"])[-1]["rule_id"] == "ES-04"
+        assert is_raised(Point(**point) for point in json.loads(row["points"]))
 
 
 def test_what_leaves_has_neither_the_key_nor_a_card_number(strict: Audited) -> None:

@@ -19,13 +19,14 @@ from audit_pipeline.agents.escalation import (
     choose,
     create_flags,
     is_held_back,
+    is_raised,
     is_uncertain,
     second_opinions,
     with_opinion,
 )
 from audit_pipeline.agents.escalation.opinions import Explanation, Verdict, Verdicts, basis, facts
 from audit_pipeline.model.finding import Cell, Finding
-from audit_pipeline.model.flag import Flag, Severity
+from audit_pipeline.model.flag import Flag, Point, Severity
 from audit_pipeline.model.question import Answer, Outcome, Question
 from audit_pipeline.model.rule import Rules
 from audit_pipeline_tests.books_of import packaged_rules, rules_with
@@ -86,7 +87,7 @@ def after(model: Model, *flags: Flag, rules: Rules = EVERYBODY) -> list[Flag]:
     """The flags with what the model adds."""
     opinions, _ = second_opinions(model, choose(flags, rules, 1_000), rules)
     by_flag = {opinion.flag_id: opinion for opinion in opinions}
-    return [with_opinion(one, by_flag.get(one.flag_id), rules) for one in flags]
+    return [with_opinion(one, by_flag.get(one.flag_id)) for one in flags]
 
 
 # ── who is asked about ──────────────────────────────────────────────────────────────────────────
@@ -162,6 +163,7 @@ def test_a_model_may_raise_and_says_why() -> None:
     assert raised.severity_score == LOWEST.severity_score
     assert raised.points[-1].rule_id == "ES-04"
     assert raised.points[-1].points == 0
+    assert is_raised(raised.points)
     assert "1,240.00 at Acme Tools." in raised.points[-1].reason
 
 
@@ -205,7 +207,10 @@ def test_without_an_answer_the_rules_verdict_stands(outcome: Outcome) -> None:
 
 def test_an_explanation_of_the_evidence_is_shown() -> None:
     (said,) = after(saying("INFO", text="The 1,240.00 at Acme Tools is unusual."), LOWEST)
-    assert said == replace(LOWEST, explanation="The 1,240.00 at Acme Tools is unusual.")
+    point = Point("ES-04", 0, "explained in a language model's words")
+    text = "The 1,240.00 at Acme Tools is unusual."
+    assert said == replace(LOWEST, explanation=text, points=(*LOWEST.points, point))
+    assert not is_raised(said.points)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +239,11 @@ def test_a_reason_that_is_not_evidence_is_not_shown_but_raises() -> None:
 
 
 def test_an_opinion_holds_for_what_it_was_asked_about_only() -> None:
-    opinion = Opinion(LOWEST.flag_id, basis(LOWEST, EVERYBODY), severity=Severity.CRITICAL)
-    assert with_opinion(LOWEST, opinion, EVERYBODY).severity_level is Severity.CRITICAL
+    opinion = Opinion(LOWEST.flag_id, basis(LOWEST), severity=Severity.CRITICAL)
+    assert with_opinion(LOWEST, opinion).severity_level is Severity.CRITICAL
     changed = flag("AN-01", transaction_id="40 points", vendor="Another")
     assert changed.flag_id == LOWEST.flag_id
-    assert with_opinion(changed, opinion, EVERYBODY) == changed
+    assert with_opinion(changed, opinion) == changed
 
 
 def test_what_a_model_sees_is_short_masked_and_in_one_line_each() -> None:

@@ -15,19 +15,18 @@ from audit_pipeline.agents.escalation.flags import (
     severity_level,
     severity_score,
 )
-from audit_pipeline.agents.escalation.opinions import RULE as OPINION_RULE
 from audit_pipeline.agents.escalation.opinions import (
     Choice,
     Opinion,
     choose,
     is_held_back,
+    is_raised,
     is_uncertain,
     second_opinions,
     with_opinion,
 )
 
 __all__ = [
-    "OPINION_RULE",
     "Choice",
     "Opinion",
     "Subject",
@@ -38,6 +37,7 @@ __all__ = [
     "create_flags",
     "decision_chain",
     "is_held_back",
+    "is_raised",
     "is_uncertain",
     "root_cause",
     "second_opinions",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 AGENT = "escalation"
 RULE = "ES-04"
 CLASSIFY, EXPLAIN = "classify_uncertain", "explain"
+RAISED = "a language model says"
+WORDED = "explained in a language model's words"
 FACTS_MAX, LINE_CHARACTERS_MAX = 40, 200
 """Of a flag, that a model is shown: the weightiest findings' first."""
 REASON_CHARACTERS_MAX, EXPLANATION_CHARACTERS_MAX = 200, 400
@@ -180,7 +182,7 @@ def second_opinions(
     ]
     answers = model.batch_call_llm(questions) if questions else []
     found = {
-        flag.flag_id: Opinion(flag.flag_id, basis(flag, rules))
+        flag.flag_id: Opinion(flag.flag_id, basis(flag))
         for flag in (*choice.uncertain, *choice.unsure)
     }
     for batch, answer in zip(batches, answers[: len(batches)], strict=True):
@@ -188,27 +190,31 @@ def second_opinions(
             found[flag.flag_id] = _classified(found[flag.flag_id], flag, batch, answer, rules)
     for flag, answer in zip(choice.unsure, answers[len(batches) :], strict=True):
         found[flag.flag_id] = _explained(found[flag.flag_id], flag, answer, rules)
-    held_back = [
-        Opinion(flag.flag_id, basis(flag, rules), held_back=True) for flag in choice.held_back
-    ]
+    held_back = [Opinion(flag.flag_id, basis(flag), held_back=True) for flag in choice.held_back]
     return [*found.values(), *held_back], answers
 
 
-def with_opinion(flag: Flag, opinion: Opinion | None, rules: "Rules") -> Flag:
+def with_opinion(flag: Flag, opinion: Opinion | None) -> Flag:
     """The flag with what a model adds to it; never less severe than the rules found it.
 
     An opinion on other facts than the flag's is left out.
     """
-    if opinion is None or opinion.basis != basis(flag, rules):
+    if opinion is None or opinion.basis != basis(flag):
         return flag
+    points, level = flag.points, flag.severity_level
     if opinion.explanation:
-        flag = replace(flag, explanation=opinion.explanation)
+        points = (*points, Point(RULE, 0, WORDED))
     said = opinion.severity
-    if said is None or said.rank <= flag.severity_level.rank:
-        return flag
-    why = opinion.reason or "its reason named more than the evidence does"
-    point = Point(RULE, 0, f"a language model says {said}: {why}")
-    return replace(flag, severity_level=said, points=(*flag.points, point))
+    if said is not None and said.rank > level.rank:
+        why = opinion.reason or "its reason named more than the evidence does"
+        points, level = (*points, Point(RULE, 0, f"{RAISED} {said}: {why}")), said
+    explanation = opinion.explanation or flag.explanation
+    return replace(flag, severity_level=level, points=points, explanation=explanation)
+
+
+def is_raised(points: "Iterable[Point]") -> bool:
+    """Whether a model raised the flag of these points."""
+    return any(point.rule_id == RULE and point.reason.startswith(RAISED) for point in points)
 
 
 # ── what is asked ───────────────────────────────────────────────────────────────────────────────
@@ -220,13 +226,18 @@ def facts(flag: Flag, rules: "Rules") -> list[str]:
     weightiest = sorted(flag.findings, key=lambda f: (-f.score, f.rule_id, f.audit_on))
     for finding in weightiest:
         lines.append(f"finding: {rules[finding.rule_id].title}")
-        lines += [f"{cell.name}: {_line(cell.value)}" for cell in finding.evidence]
+        lines += [f"{cell.name}: {cell.value}" for cell in finding.evidence]
     return [_line(line) for line in dict.fromkeys([*lines[:FACTS_MAX], flag.explanation])]
 
 
-def basis(flag: Flag, rules: "Rules") -> str:
-    """16 hex digits of what a model is shown of a flag."""
-    return hashlib.sha256(json.dumps(facts(flag, rules)).encode()).hexdigest()[:16]
+def basis(flag: Flag) -> str:
+    """16 hex digits of what the rules say of a flag, and on what evidence."""
+    findings = [
+        (f.rule_id, f.rule_version, f.audit_on.isoformat(), [(c.name, c.value) for c in f.evidence])
+        for f in flag.findings
+    ]
+    said = json.dumps([flag.severity_level, flag.severity_score, flag.explanation, findings])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _line(text: str) -> str:
