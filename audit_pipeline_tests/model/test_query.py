@@ -25,7 +25,7 @@ DETECTORS = {d.rule_id: d for agent in AGENTS.values() for d in agent.DETECTORS}
 AGENTS_FOLDER = Path(str(resources.files(audit_pipeline))) / "agents"
 SQL_FILES = sorted(AGENTS_FOLDER.rglob("*.sql"))
 PARAMETER = re.compile(r"\$(\w+)")
-WITHOUT_SQL = {"DQ-04", "CX-04", "ES-00", "ES-01", "ES-02", "ES-03"}
+WITHOUT_SQL = {"DQ-04", "CX-04", "ES-00", "ES-01", "ES-02", "ES-03", "ES-04"}
 """Freshness is a check, documents are searched, escalation is Python."""
 
 NAMED_BY_BOOKS = {
