@@ -86,7 +86,7 @@ def as_json(use: ModelUse) -> dict[str, object]:
 def show(console: Console, use: ModelUse) -> None:
     """Two tables and a sentence."""
     if not use.calls:
-        console.print("No language model was asked. OPENROUTER_API_KEY in .env turns it on.")
+        console.print("No language model was asked. Set OPENROUTER_API_KEY to turn it on.")
         return
     table = Table("agent", "purpose", "model", "ended", title="Questions", title_justify="left")
     for name in ("attempts", "tokens in", "tokens out", "dollars"):
