@@ -15,21 +15,31 @@ WITH approvals AS (
     AND fit.approved_on <= fit.occurred_on + CAST($late_days AS INTEGER)
     AND charge.email_id IS NULL AND other.email_id IS NULL
 ),
+-- Most receipts are somebody's: those fall away before a charge is looked for.
+unmatched AS (
+  SELECT receipt.receipt_id, receipt.line_on, receipt.cents, receipt.person,
+    coalesce(entity.vendor_name, named.vendor_key) AS payee
+  FROM audit.receipts AS receipt
+  JOIN audit.vendor_keys AS named ON named.vendor = receipt.vendor
+  JOIN audit.vendor_entities AS entity ON entity.vendor_key = named.vendor_key
+  LEFT JOIN audit.matches AS match ON match.right_id = receipt.receipt_id
+    AND match.kind = 'charge_to_receipt'
+    AND match.audit_on <= receipt.line_on + CAST($matures_after_days AS INTEGER)
+  WHERE match.right_id IS NULL
+),
 receipts AS (
   SELECT receipt.line_on AS made_on, entry.transaction_id, entry.occurred_on, entry.amount,
     entry.vendor, 'The receipt' AS document, CAST(NULL AS VARCHAR) AS email_id,
     receipt.receipt_id, CAST($receipt_days AS INTEGER) AS usual_days
-  FROM audit.receipts AS receipt
-  JOIN audit.vendor_keys AS named ON named.vendor = receipt.vendor
-  JOIN audit.vendor_entities AS entity ON entity.vendor_key = named.vendor_key
+  FROM unmatched AS receipt
   JOIN audit.transactions AS entry ON entry.cents = receipt.cents
-    AND (entry.vendor_key = named.vendor_key OR entry.vendor_name = entity.vendor_name)
+    AND coalesce(entry.vendor_name, entry.vendor_key) = receipt.payee
     AND receipt.line_on BETWEEN entry.occurred_on + CAST($receipt_days AS INTEGER) + 1
       AND entry.occurred_on + CAST($late_days AS INTEGER)
     AND (receipt.person = '' OR entry.cardholder = ''
       OR receipt.person = lower(entry.cardholder))
-  LEFT JOIN audit.matches AS match ON match.kind = 'charge_to_receipt'
-    AND (match.right_id = receipt.receipt_id OR match.left_id = entry.transaction_id)
+  LEFT JOIN audit.matches AS match ON match.left_id = entry.transaction_id
+    AND match.kind = 'charge_to_receipt'
     AND match.audit_on <= receipt.line_on + CAST($matures_after_days AS INTEGER)
   WHERE entry.source = 'credit_card' AND entry.amount >= $amount_min AND match.left_id IS NULL
 ),
