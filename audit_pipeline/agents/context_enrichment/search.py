@@ -11,6 +11,7 @@ import datetime as dt
 import math
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 STRENGTH_MIN = 40
 """Of 100, as for any document (documents.sql): the name of a person alone does not reach it."""
 FOUND_PER_QUESTION = 3
+QUESTIONS_A_THREAD_MIN, THREADS_MAX = 200, 4
+"""Each thread fills an index of its own, which only many questions are worth."""
 CANDIDATES = 24
 """The best by BM25, of which those with the most of the question are taken."""
 WORDS_MAX = 32
@@ -81,11 +84,21 @@ def search_documents(
     if not questions or not documents:
         return []
     ordered = sorted(documents, key=lambda d: (d.written_on, d.source, d.row_id, d.text))
+    asked = sorted(questions, key=lambda q: q.audit_on)
+    size = max(QUESTIONS_A_THREAD_MIN, -(-len(asked) // THREADS_MAX))
+    shares = [asked[at : at + size] for at in range(0, len(asked), size)]
+    with ThreadPoolExecutor(len(shares)) as threads:
+        answers = threads.map(lambda share: _answered(share, ordered), shares)
+        return [found for share in answers for found in share]
+
+
+def _answered(asked: "Sequence[Question]", ordered: "Sequence[Document]") -> list[Found]:
+    """What is found for questions in the order of their audit dates."""
     found: list[Found] = []
     there = 0
     with closing(sqlite3.connect(":memory:")) as connection:
         index = _Index(connection)
-        for question in sorted(questions, key=lambda q: q.audit_on):
+        for question in asked:
             start = there
             while there < len(ordered) and ordered[there].written_on <= question.audit_on:
                 there += 1
