@@ -328,7 +328,7 @@ def context_findings(
 # ── escalation ──────────────────────────────────────────────────────────────────────────────────
 
 
-@_step("escalation", "python", "openai")
+@_step("escalation", "python", "openai", retry_policy=OUTSIDE)
 def escalated_flags(
     context: dg.AssetExecutionContext,
     gold: Gold,
