@@ -39,9 +39,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     audit.add_argument(
         "--to", dest="to_on", type=_day, metavar="DAY", help="last day (default: all there are)"
     )
-    audit.add_argument(
-        "--json", dest="json_file", metavar="FILE", help="write the result; - for stdout"
-    )
+    _json_option(audit, "write the result; - for stdout")
     audit.add_argument("--rules", metavar="FILE", help="another rules.yaml")
     audit.set_defaults(run=commands_run["audit"])
 
@@ -56,7 +54,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     flags.add_argument("--population", metavar="NAME", help="of this data only, e.g. demo")
     flags.add_argument("--all", action="store_true", help="decided and superseded ones too")
     flags.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
-    flags.add_argument("--json", dest="json_file", metavar="FILE", help="write them; - for stdout")
+    _json_option(flags, "write them; - for stdout")
     flags.set_defaults(run=commands_run["flags"])
 
     reperform = commands.add_parser(
@@ -111,7 +109,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "dollars, and what became of the flags: raised by it, confirmed by a person, and those "
         "that were held back to compare with.",
     )
-    model.add_argument("--json", dest="json_file", metavar="FILE", help="- for stdout")
+    _json_option(model, "- for stdout")
     model.set_defaults(run=commands_run["model"])
 
     schema = commands.add_parser("schema", help="print the DDL of the store")
@@ -127,6 +125,10 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
             help="where derived tables, flags and trail are kept (default: .audit_data)",
         )
     return parser
+
+
+def _json_option(command: argparse.ArgumentParser, said: str) -> None:
+    command.add_argument("--json", dest="json_file", metavar="FILE", help=said)
 
 
 def _reconcile_options(reconcile: argparse.ArgumentParser) -> None:
@@ -167,9 +169,7 @@ def _reconcile_options(reconcile: argparse.ArgumentParser) -> None:
         help="use what was learned before; only the share of lines with a partner is learned anew, "
         "so a day of two hundred lines is enough",
     )
-    reconcile.add_argument(
-        "--json", dest="json_file", metavar="FILE", help="write a summary; - for stdout"
-    )
+    _json_option(reconcile, "write a summary; - for stdout")
 
 
 def _score_options(score: argparse.ArgumentParser) -> None:
@@ -197,9 +197,7 @@ def _score_options(score: argparse.ArgumentParser) -> None:
     score.add_argument(
         "--signals", type=Path, metavar="FILE", help="write every signal's bits, uncalibrated"
     )
-    score.add_argument(
-        "--json", dest="json_file", metavar="FILE", help="write a summary; - for stdout"
-    )
+    _json_option(score, "write a summary; - for stdout")
 
 
 def _day(text: str) -> dt.date:

@@ -47,9 +47,9 @@ class Asked:
 
     def counts(self) -> dict[str, int]:
         """For the trail and the UI; what became of the questions, and of the flags."""
-        outcomes = Counter(f"model_{answer.outcome}" for answer in self.answers)
         if self.is_off:
             return {"model_off": len(self.choice.asked)}
+        outcomes = Counter(f"model_{answer.outcome}" for answer in self.answers)
         return {
             "model_asked": len(self.choice.asked),
             "model_held_back": len(self.choice.held_back),

@@ -27,7 +27,7 @@ from audit_pipeline.agents.escalation import (
 from audit_pipeline.agents.escalation.opinions import Explanation, Verdict, Verdicts, basis, facts
 from audit_pipeline.model.finding import Cell, Finding
 from audit_pipeline.model.flag import Flag, Point, Severity
-from audit_pipeline.model.question import Answer, Outcome, Question
+from audit_pipeline.model.question import CONCURRENCY, Answer, Outcome, Question
 from audit_pipeline.model.rule import Rules
 from audit_pipeline_tests.books_of import packaged_rules, rules_with
 from audit_pipeline_tests.hostile_answers import hostile_answers
@@ -65,9 +65,15 @@ class Model:
     def __init__(self, answer: Callable[[Question], Answer]) -> None:
         self._answer, self.asked = answer, list[Question]()
 
-    def batch_call_llm(self, questions: Sequence[Question]) -> list[Answer]:
-        self.asked += questions
-        return [self._answer(question) for question in questions]
+    def call_llm(self, question: Question) -> Answer:
+        self.asked.append(question)
+        return self._answer(question)
+
+    def batch_call_llm(
+        self, questions: Sequence[Question], concurrency: int = CONCURRENCY
+    ) -> list[Answer]:
+        assert concurrency > 0
+        return [self.call_llm(question) for question in questions]
 
 
 def saying(severity: str, reason: str = "", text: str = "", confidence: float = 0.9) -> Model:

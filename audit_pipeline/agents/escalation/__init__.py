@@ -1,6 +1,6 @@
 """Escalation: from findings to flags, and what a language model may add to them.
 
-`flags.py` is the rules' verdict, `opinions.py` a model's, `grounding.py` what of a model's words
+`flags.py` is the rules' verdict, `opinions.py` a model's, `grounding/` what of a model's words
 may be shown.
 """
 

@@ -10,14 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit_pipeline.agents.escalation.grounding import ungrounded
 from audit_pipeline.model.flag import Flag, Point, Severity
-from audit_pipeline.model.question import Answer, Question
-from audit_pipeline.model.untrusted import fenced, masked, nonce_of, visible
+from audit_pipeline.model.question import Answer, LanguageModel, Question
+from audit_pipeline.model.untrusted import fenced, in_one_line, masked, nonce_of, visible
 
 if TYPE_CHECKING:
     from audit_pipeline.model.rule import Rules
@@ -72,14 +72,6 @@ class Explanation(_Strict):
     """What a model would tell a reviewer of one flag."""
 
     explanation: Annotated[str, Field(max_length=EXPLANATION_CHARACTERS_MAX)]
-
-
-class Asker(Protocol):
-    """The language model, as much of it as is needed here."""
-
-    def batch_call_llm(self, questions: Sequence[Question]) -> list[Answer]:
-        """The answers in the order of the questions."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -171,7 +163,7 @@ def choose(flags: "Iterable[Flag]", rules: "Rules", transactions: int) -> Choice
 
 
 def second_opinions(
-    model: Asker, choice: Choice, rules: "Rules"
+    model: LanguageModel, choice: Choice, rules: "Rules"
 ) -> tuple[list[Opinion], list[Answer]]:
     """What the model says of the chosen flags and is usable, and the answers that this is from."""
     size = rules[RULE].whole("batch_max")
@@ -186,8 +178,8 @@ def second_opinions(
         for flag in (*choice.uncertain, *choice.unsure)
     }
     for batch, answer in zip(batches, answers[: len(batches)], strict=True):
-        for flag in batch:
-            found[flag.flag_id] = _classified(found[flag.flag_id], flag, batch, answer, rules)
+        for ref, flag in zip(_refs(batch), batch, strict=True):
+            found[flag.flag_id] = _classified(found[flag.flag_id], flag, ref, answer, rules)
     for flag, answer in zip(choice.unsure, answers[len(batches) :], strict=True):
         found[flag.flag_id] = _explained(found[flag.flag_id], flag, answer, rules)
     held_back = [Opinion(flag.flag_id, basis(flag), held_back=True) for flag in choice.held_back]
@@ -242,7 +234,7 @@ def basis(flag: Flag) -> str:
 
 def _line(text: str) -> str:
     """Untrusted text in one line; masked before it is cut, so that no half of a number is left."""
-    return " ".join(visible(masked(text)).split())[:LINE_CHARACTERS_MAX]
+    return in_one_line(visible(masked(text)), LINE_CHARACTERS_MAX)
 
 
 def _classification(batch: Sequence[Flag], rules: "Rules") -> Question:
@@ -268,13 +260,10 @@ def _refs(batch: Sequence[Flag]) -> list[str]:
 # ── what becomes of an answer ───────────────────────────────────────────────────────────────────
 
 
-def _classified(
-    opinion: Opinion, flag: Flag, batch: Sequence[Flag], answer: Answer, rules: "Rules"
-) -> Opinion:
+def _classified(opinion: Opinion, flag: Flag, ref: str, answer: Answer, rules: "Rules") -> Opinion:
     opinion = replace(opinion, outcome=str(answer.outcome))
     if not isinstance(answer.value, Verdicts):
         return opinion
-    ref = _refs(batch)[list(batch).index(flag)]
     own = [verdict for verdict in answer.value.verdicts if verdict.ref == ref]
     # Two verdicts on one flag are none: which of them is meant?
     if len(own) != 1 or own[0].confidence < rules[RULE].number("model_confidence_min"):
