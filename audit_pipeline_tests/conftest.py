@@ -1,1 +1,5 @@
-pytest_plugins = ["audit_pipeline_tests.environment", "audit_pipeline_tests.postgres"]
+pytest_plugins = [
+    "audit_pipeline_tests.databricks.warehouses",
+    "audit_pipeline_tests.environment",
+    "audit_pipeline_tests.postgres",
+]

@@ -1,0 +1,64 @@
+"""Fixtures: a local warehouse of each engine, one process for the whole run.
+
+They are shared, so a test works in a schema of its own, and clears the faults that it ordered:
+`warehouse_of` does the latter.
+"""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from audit_pipeline_tests.databricks.process import LocalWarehouse
+
+INSTALL = "make setup-databricks"
+JAVA = "a Java of 17 or later, e.g. apt-get install openjdk-17-jre-headless"
+
+
+def missing_for(engine: str) -> str | None:
+    """Why this engine cannot run here, and what to do about it; None when it can."""
+    packages = {
+        "duckdb": ("databricks.sql", "lz4", "cryptography"),
+        "spark": ("databricks.sql", "lz4", "cryptography", "pyspark"),
+        "sail": ("databricks.sql", "lz4", "cryptography", "pyspark", "pysail"),
+    }
+    absent = [name for name in packages[engine] if not _is_there(name)]
+    if absent:
+        return f"not installed: {', '.join(absent)}; {INSTALL}"
+    if engine == "spark" and shutil.which("java") is None:
+        return f"no java on this machine; {INSTALL} does not bring it: {JAVA}"
+    return None
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # the parent of a dotted name is missing
+        return False
+
+
+def _running(engine: str) -> Iterator[LocalWarehouse]:
+    missing = missing_for(engine)
+    if missing is not None:
+        pytest.skip(missing)
+    with LocalWarehouse(engine) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="session")
+def duckdb_warehouse() -> Iterator[LocalWarehouse]:
+    """Databricks SQL translated to DuckDB; starts in a second."""
+    yield from _running("duckdb")
+
+
+@pytest.fixture(scope="session")
+def spark_warehouse() -> Iterator[LocalWarehouse]:
+    """PySpark: the semantics of reads are the real ones; starts in some ten seconds."""
+    yield from _running("spark")
+
+
+@pytest.fixture(scope="session")
+def sail_warehouse() -> Iterator[LocalWarehouse]:
+    """Sail: tables are real Delta tables, without Java."""
+    yield from _running("sail")
