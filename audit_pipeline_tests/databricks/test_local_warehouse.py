@@ -2,6 +2,7 @@
 
 import datetime as dt
 import itertools
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -46,9 +47,9 @@ def warehouse(duckdb_warehouse: LocalWarehouse) -> Iterator[LocalWarehouse]:
     duckdb_warehouse.clear()
 
 
-@pytest.fixture
-def connection(warehouse: LocalWarehouse) -> Iterator[Any]:
-    with sql.connect(**warehouse.settings().connect_arguments()) as connected:
+@pytest.fixture(scope="module")
+def connection(duckdb_warehouse: LocalWarehouse) -> Iterator[Any]:
+    with sql.connect(**duckdb_warehouse.settings().connect_arguments()) as connected:
         yield connected
 
 
@@ -58,7 +59,7 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def schema(connection: Any) -> str:
     """A new schema of the catalog `main`."""
-    name = f"main.tests_{next(_numbers)}"
+    name = f"main.tests_{os.getpid()}_{next(_numbers)}"
     _run(connection, f"CREATE SCHEMA {name}")
     return name
 

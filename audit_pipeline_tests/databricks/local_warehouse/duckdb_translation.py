@@ -82,6 +82,9 @@ def _literal(parameter: Parameter) -> exp.Expr:
         return exp.Map(keys=keys, values=values)
     if parameter.text is None or base == "VOID":
         return exp.null()
+    if base == "STRING":
+        # without a cast: beside a date it is one, as a text is for Databricks
+        return exp.Literal.string(parameter.text)
     kind = exp.DataType.build(parameter.type, dialect=DIALECT)
     return exp.Cast(this=exp.Literal.string(parameter.text), to=kind)
 
@@ -119,14 +122,12 @@ def _table_function(node: exp.Table) -> exp.Expr:
     """`FROM inline(…)` stands in a projection on DuckDB; the column of `range` is called `id`."""
     called = node.this
     if called.name.upper() == "UNNEST":
-        chosen: exp.Expr = called
+        chosen = exp.select(called)
     elif called.name.upper() == "RANGE":
-        chosen = exp.Alias(
-            this=exp.Anonymous(this="UNNEST", expressions=[called]), alias=exp.to_identifier("id")
-        )
+        chosen = exp.select(exp.alias_(exp.column("range"), "id")).from_(exp.Table(this=called))
     else:
         return node
-    return exp.Subquery(this=exp.select(chosen), alias=node.args.get("alias"))
+    return exp.Subquery(this=chosen, alias=node.args.get("alias"))
 
 
 def _as(name: str) -> exp.TableAlias:

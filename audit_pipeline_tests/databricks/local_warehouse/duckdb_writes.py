@@ -228,7 +228,8 @@ def _alter(session: "DuckDBSession", tree: exp.Alter) -> Result:
         if isinstance(action, exp.AddConstraint):
             _add_constraint(session, table, action)
         elif isinstance(action, exp.Drop) and action.kind == "CONSTRAINT":
-            name = action.this.name.lower()
+            (dropped,) = action.args["tables"]
+            name = dropped.name.lower()
             if log.checks.pop(name, None) is None and not action.args.get("exists"):
                 raise SqlError("DELTA_CONSTRAINT_DOES_NOT_EXIST", f"No constraint {name}.", "42704")
         elif not isinstance(action, exp.AlterSet):  # SET TBLPROPERTIES changes no row

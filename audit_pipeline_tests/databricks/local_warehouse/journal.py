@@ -5,23 +5,23 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 
 
-@dataclass(frozen=True)
+@dataclass
 class Entry:
-    """One request.
+    """One request, written down when it comes, and completed before its reply is sent.
 
     Attributes:
         request: its name, as `Fault.on` has it.
-        status: of HTTP; 0 where the connection was reset instead.
         received_bytes: of the request's body.
-        sent_bytes: of the reply's body.
         user_agent: who asked.
+        status: of HTTP; 0 where nothing was answered, or the connection was reset.
+        sent_bytes: of the reply's body.
     """
 
     request: str
-    status: int
     received_bytes: int
-    sent_bytes: int
     user_agent: str
+    status: int = 0
+    sent_bytes: int = 0
 
 
 class Journal:
@@ -33,7 +33,7 @@ class Journal:
         self._statements: list[str] = []
 
     def request(self, entry: Entry) -> None:
-        """Write a request down, once it is answered."""
+        """Write a request down."""
         with self._lock:
             self._entries.append(entry)
 

@@ -26,7 +26,6 @@ from audit_pipeline_tests.databricks.local_warehouse.thrift_service import Thrif
 
 HTTP_PATH = "/sql/1.0/warehouses/local"
 JSON_TYPE = "application/json"
-NO_ANSWER = 0
 
 
 class WarehouseServer:
@@ -146,33 +145,25 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/control/"):
             self._control(path.removeprefix("/control/"), body)
             return
-        name = _name_of(path, body)
-        status, sent = self._answer_or_fail(name, path, body)
-        agent = self.headers.get("User-Agent") or ""
-        self.server.warehouse.journal.request(Entry(name, status, len(body), sent, agent))
-
-    def _answer_or_fail(self, name: str, path: str, body: bytes) -> tuple[int, int]:
-        """Answer, unless a fault is due.
-
-        Returns:
-            HTTP status and the number of bytes sent.
-        """
-        faults = self.server.warehouse.faults
-        cleared = faults.cleared
-        fault = faults.due(name) or Fault(on="")
-        if fault.on and fault.kind == "status":
-            return self._send(fault.status, b"", fault.headers)
-        if fault.kind == "reset_before":
-            return self._reset()
+        warehouse = self.server.warehouse
+        entry = Entry(_name_of(path, body), len(body), self.headers.get("User-Agent") or "")
+        warehouse.journal.request(entry)
+        cleared = warehouse.faults.cleared
+        fault = warehouse.faults.due(entry.request) or Fault(on="", kind="delay")
+        if fault.kind == "status":
+            self._send(entry, fault.status, b"", fault.headers)
+            return
         if fault.kind == "hang":
             cleared.wait()
-            return self._reset()
-        if fault.kind == "delay":
-            time.sleep(fault.seconds)
-        status, content, headers = self._reply(path, body)
+        if fault.kind in ("hang", "reset_before"):
+            self._reset()
+            return
+        time.sleep(fault.seconds)
+        reply = self._reply(path, body)
         if fault.kind == "reset_after":
-            return self._reset()
-        return self._send(status, content, headers, truncated=fault.kind == "truncate")
+            self._reset()
+        else:
+            self._send(entry, *reply, truncated=fault.kind == "truncate")
 
     def _reply(self, path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         warehouse = self.server.warehouse
@@ -202,36 +193,42 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _control(self, action: str, body: bytes) -> None:
         warehouse = self.server.warehouse
+        entry = Entry("control", len(body), "")
         if self.headers.get("Authorization") != f"Bearer {warehouse.control_token}":
-            self._send(403, b"", {})
+            self._send(entry, 403, b"", {})
             return
         try:
             status, said = 200, warehouse.control(action, json.loads(body or b"{}"))
         except Exception as error:  # noqa: BLE001 - the test is told what it did wrong
             status, said = 400, {"error": f"{type(error).__name__}: {error}"}
-        self._send(*_as_json(status, said))
+        self._send(entry, *_as_json(status, said))
 
     def _send(
-        self, status: int, content: bytes, headers: dict[str, str], *, truncated: bool = False
-    ) -> tuple[int, int]:
-        content_sent = content[: len(content) // 2] if truncated else content
+        self,
+        entry: Entry,
+        status: int,
+        content: bytes,
+        headers: dict[str, str],
+        *,
+        truncated: bool = False,
+    ) -> None:
+        sent = content[: len(content) // 2] if truncated else content
+        # before it is sent: whoever has the reply may look into the journal at once
+        entry.status, entry.sent_bytes = status, len(sent)
+        self.close_connection = self.close_connection or truncated
         with contextlib.suppress(OSError):  # whoever asked may be gone
             self.send_response(status)
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content_sent)
+            self.wfile.write(sent)
             self.wfile.flush()
-        if truncated:
-            self.close_connection = True
-        return status, len(content_sent)
 
-    def _reset(self) -> tuple[int, int]:
+    def _reset(self) -> None:
         # closed with a linger of 0 seconds, a connection is reset instead of shut down
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
-        return NO_ANSWER, 0
 
 
 def _name_of(path: str, body: bytes) -> str:
