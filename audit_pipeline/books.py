@@ -95,7 +95,7 @@ class Books:
         keys = self.warehouse.query(Query("SELECT DISTINCT vendor_key FROM audit.vendor_keys"))
         graph = self.warehouse.rows(
             Query(
-                "SELECT vendor_id, vendor_name, list(DISTINCT vendor_key) AS keys FROM ("
+                "SELECT vendor_id, vendor_name, list_sort(list(DISTINCT vendor_key)) AS keys FROM ("
                 " SELECT vendor_id, vendor_name, unnest(list_prepend(vendor_name,"
                 "   coalesce(aliases, []))) AS text"
                 " FROM gold.vendors WHERE vendor_id IS NOT NULL AND vendor_name IS NOT NULL"
@@ -255,7 +255,7 @@ class Books:
                 " ON entry.transaction_id = suspect.transaction_id"
                 " QUALIFY row_number() OVER (PARTITION BY suspect.audit_on"
                 " ORDER BY suspect.points DESC, suspect.transaction_id) <= $top"
-                " ORDER BY 1, 2",
+                " ORDER BY audit_on, transaction_id",
                 {"top": self.rules["CX-04"].whole("search_top")},
             )
         )

@@ -33,7 +33,7 @@ NAMES = {
     "entity_names": """SELECT CAST(row_number() OVER (ORDER BY payer) AS INTEGER) AS entity,
   payer AS name FROM (SELECT DISTINCT payer FROM audit.transactions WHERE cents > 0) AS payers""",
     "vendor_names": """SELECT CAST(row_number() OVER (ORDER BY vendor_id) AS INTEGER) AS vendor,
-  vendor_id, arg_min(vendor, CAST(occurred_at AS VARCHAR) || transaction_id) AS name
+  vendor_id, arg_min(vendor, (occurred_at, transaction_id)) AS name
 FROM audit.transactions WHERE cents > 0 GROUP BY vendor_id""",
     "category_names": """SELECT CAST(row_number() OVER (ORDER BY name) AS INTEGER) AS category, name
 FROM (SELECT DISTINCT coalesce(category, '') AS name FROM audit.transactions WHERE cents > 0)
@@ -74,13 +74,16 @@ SCORED = f"""SELECT * EXCLUDE (known), 0 AS own FROM audit.known_charges WHERE k
 UNION ALL
 SELECT * EXCLUDE (known), 1 AS own FROM audit.known_charges
 WHERE known = 1 AND lot < {_LOTS} * $sample_rows / $charges"""
-_NUMBERS = ", ".join(f"round(counted.{name}, 2) AS {name}_bits" for name in _PARTS)
-OF_MONTH = f"""SELECT charge.id, CAST(exp(signal.pair_usual) AS DECIMAL(18,2)) AS usual_amount,
+_NUMBERS = ", ".join(
+    f"CAST(round(CAST(counted.{name} AS DOUBLE), 2) AS FLOAT) AS {name}_bits" for name in _PARTS
+)
+OF_MONTH = f"""SELECT charge.id,
+  CAST(round(exp(signal.pair_usual), 2) AS DECIMAL(18,2)) AS usual_amount,
   CAST(signal.pair_charges AS BIGINT) AS pair_charges,
   CAST(signal.vendor_charges AS BIGINT) AS vendor_charges,
   CAST(signal.company_charges AS BIGINT) AS company_charges,
   round(signal.pair_distance, 4) AS distance,
-  CAST(exp(company.upper_decile) AS DECIMAL(18,2)) AS upper_decile,
+  CAST(round(exp(company.upper_decile), 2) AS DECIMAL(18,2)) AS upper_decile,
   round(scored.score, 2) AS score, round(scored.bits, 2) AS bits,
   CAST(scored.companions AS INTEGER) AS companions, coalesce(reasons.reasons, '') AS reasons,
   {_NUMBERS}

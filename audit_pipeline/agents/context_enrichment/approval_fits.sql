@@ -29,8 +29,8 @@ SELECT charges.transaction_id, charges.occurred_at, charges.occurred_on, charges
   charges.vendor, charges.cardholder, addressed.email_id, addressed.approver,
   addressed.approved_at, addressed.approved_on,
   (approver_local <> '' AND approver_local = requester_local)
-    OR (len(name_words) >= 2 AND (
-      len(list_filter(name_words, lambda word: NOT list_contains(approver_words, word))) = 0
+    OR (array_length(name_words) >= 2 AND (
+      array_length(list_filter(name_words, lambda word: NOT list_contains(approver_words, word))) = 0
       OR approver_letters = array_to_string(name_words, '')
       OR approver_letters = array_to_string(list_reverse(name_words), ''))) AS is_own
 FROM charges
@@ -38,7 +38,7 @@ JOIN addressed ON addressed.named_amount BETWEEN charges.amount * 0.95 AND charg
   AND addressed.approved_on BETWEEN charges.occurred_on - 45
     AND charges.occurred_on + CASE WHEN addressed.named_amount = charges.amount
       THEN greatest(14, CAST($late_days AS INTEGER)) ELSE 14 END
-WHERE (len(list_filter(
+WHERE (array_length(list_filter(
     list_concat(string_split(charges.vendor_key, ' '),
       string_split(lower(coalesce(charges.vendor_name, '')), ' ')),
     lambda word: length(word) >= 4 AND contains(addressed.words, word))) > 0
@@ -46,5 +46,5 @@ WHERE (len(list_filter(
       ' ' || regexp_replace(addressed.words, '[^\p{L}\p{N}]+', ' ', 'g') || ' ',
       ' ' || charges.vendor_key || ' ')))
   AND (addressed.named_amount = charges.amount
-    OR len(list_filter(charges.person,
+    OR array_length(list_filter(charges.person,
       lambda word: contains(addressed.requester, word) OR contains(addressed.words, word))) > 0)

@@ -14,7 +14,7 @@ WITH mails AS (
   WHERE copy_number = 1
 ),
 asked AS (
-  SELECT thread_key, min(sent_at) AS asked_at, arg_min(sender, sent_at) AS requester
+  SELECT thread_key, min(sent_at) AS asked_at, arg_min(sender, (sent_at, email_id)) AS requester
   FROM mails GROUP BY thread_key
 ),
 answers AS (

@@ -34,7 +34,7 @@ naming AS (
     SELECT suspects.audit_on, suspects.transaction_id, suspects.occurred_on, mails.email_id,
       mails.thread_key, mails.is_in_thread, mails.sent_at, mails.text,
       (CASE WHEN list_contains(mails.amounts, suspects.amount) THEN 50 ELSE 0 END)
-        + (CASE WHEN len(list_filter(suspects.vendor_words,
+        + (CASE WHEN array_length(list_filter(suspects.vendor_words,
             lambda word: contains(mails.words, word))) > 0 THEN 40 ELSE 0 END)
         + (CASE WHEN list_contains(mails.related_transactions, suspects.transaction_id)
             THEN 10 ELSE 0 END) AS strength
@@ -87,7 +87,7 @@ hits AS (
     ON event.audit_on BETWEEN suspects.occurred_on - 1 AND suspects.occurred_on + 1
     AND event.audit_on <= suspects.audit_on
   WHERE event.event_id IS NOT NULL AND event.title IS NOT NULL
-    AND len(list_filter(suspects.person_words, lambda word: len(list_filter(
+    AND array_length(list_filter(suspects.person_words, lambda word: array_length(list_filter(
       coalesce(event.attendees, []), lambda attendee: contains(lower(attendee), word))) > 0)) > 0
   UNION ALL
   SELECT audit_on, transaction_id, 'document', source, row_id, quote, strength

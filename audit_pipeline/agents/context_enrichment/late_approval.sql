@@ -1,8 +1,8 @@
 -- CX-02 Charges from the approval limit on that were approved only after they were made.
 SELECT charge.occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
-  charge.transaction_id, charge.approved_on - charge.occurred_on AS measured, 0 AS threshold,
+  charge.transaction_id, date_diff('day', charge.occurred_on, charge.approved_on) AS measured, 0 AS threshold,
   charge.amount, charge.vendor, charge.occurred_on AS charged_on, charge.approver,
-  charge.approved_on, charge.approved_on - charge.occurred_on AS days_after, charge.email_id
+  charge.approved_on, date_diff('day', charge.occurred_on, charge.approved_on) AS days_after, charge.email_id
 FROM audit.approved_charges AS charge
 JOIN audit.approval_customs AS custom
   ON custom.month_on = CAST(date_trunc('month', charge.occurred_on) AS DATE)

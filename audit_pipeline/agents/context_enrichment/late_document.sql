@@ -49,8 +49,8 @@ belonging AS (
     ORDER BY occurred_on DESC, transaction_id) = 1
 )
 SELECT made_on + CAST($matures_after_days AS INTEGER) AS audit_on, transaction_id,
-  made_on - occurred_on AS measured, usual_days AS threshold, amount, vendor,
-  occurred_on AS charged_on, document, made_on, made_on - occurred_on AS days_after,
+  date_diff('day', occurred_on, made_on) AS measured, usual_days AS threshold, amount, vendor,
+  occurred_on AS charged_on, document, made_on, date_diff('day', occurred_on, made_on) AS days_after,
   email_id, receipt_id
 FROM belonging
 WHERE made_on BETWEEN $from_on - CAST($matures_after_days AS INTEGER)

@@ -7,7 +7,7 @@ WITH receipted AS (
 ),
 charges AS (
   SELECT entry.transaction_id, entry.occurred_on, entry.amount, entry.vendor, entry.category,
-    CAST(floor(log2(entry.amount)) AS INTEGER) AS size,
+    CAST(floor(round(log2(entry.amount), 9)) AS INTEGER) AS size,
     CAST(date_trunc('month', entry.occurred_on) AS DATE) AS month_on, receipted.audit_on
   FROM audit.transactions AS entry
   LEFT JOIN receipted ON receipted.left_id = entry.transaction_id

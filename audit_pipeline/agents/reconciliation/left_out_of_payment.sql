@@ -5,7 +5,7 @@ SELECT statement.audit_on, line.line_id AS transaction_id,
   line.amount, line.vendor, line.line_on AS charged_on,
   statement.payment_id, statement.payment_on, statement.paid, statement.lines,
   statement.lines_total, statement.difference, statement.period_from, statement.period_to,
-  len(statement.explained_by) AS set_size, statement.rivals
+  array_length(statement.explained_by) AS set_size, statement.rivals
 FROM (
   SELECT *, unnest(explained_by) AS line_id
   FROM audit.statements

@@ -1,7 +1,7 @@
 """Record linkage in SQL: how common every value is, and which pairs of lines are worth a look.
 
 A side is a table of `n` (0, 1, …: its place when the lines are put in order), `day` (days since
-2000-01-01), `cents` and `text` (letters and digits in upper case, one
+2000-01-01), `cents` and `text` (letters and digits, all of one case, one
 space between words).
 
 Keys are hashed, so that the work grows with the lines and not with their square: the beginning of
@@ -159,7 +159,8 @@ near_rights AS (
 rare AS (
   SELECT text AS word, share FROM {background}
   WHERE kind = 'word'
-    AND share <= (SELECT 1 / sqrt(any_value(number)) FROM {background} WHERE kind = 'lines')
+    AND share <= (
+      SELECT 1 / sqrt(nullif(any_value(number), 0)) FROM {background} WHERE kind = 'lines')
 ),
 left_words AS (
   SELECT DISTINCT w.n, w.head, w.cents, w.side, w.span, w.day, w.word

@@ -33,7 +33,7 @@ QUALIFY count(running_balance) OVER (PARTITION BY account_number) > 1
   AND row_number() OVER (
     PARTITION BY account_number, coalesce(txn_id, CAST(row_number AS VARCHAR)), txn_id IS NULL
     ORDER BY audit_on, row_number) = 1
-ORDER BY account_number, audit_on, row_number"""
+ORDER BY account, line_on, place"""
 """The lines of every account that prints balances, by account and day, as the file lists them."""
 
 

@@ -101,7 +101,7 @@ def ordered(side: str) -> str:
   CAST(line_on - DATE '2000-01-01' AS INTEGER) AS day, cents, text, person, line_id, line_on,
   counterpart_on
 FROM (
-  SELECT *, trim(regexp_replace(upper(vendor_name), '[^\\pL\\pN]+', ' ', 'g')) AS text
+  SELECT *, trim(regexp_replace(lower(vendor_name), '[^\\pL\\pN]+', ' ', 'g')) AS text
   FROM ({side}) AS lines
   WHERE line_on <= $to_on
 ) AS named"""

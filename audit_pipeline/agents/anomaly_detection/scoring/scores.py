@@ -36,7 +36,8 @@ HALF_UNITS = 5.7571
 def _bin(signal: str) -> str:
     # As a double: DuckDB compares single precision ten times slower.
     return (
-        f"CAST(least(greatest(CAST({signal} AS DOUBLE), 0) * {BINS_A_BIT}, {BINS - 1}) AS INTEGER)"
+        f"CAST(round(least(greatest(CAST({signal} AS DOUBLE), 0) * {BINS_A_BIT}, {BINS - 1}))"
+        " AS INTEGER)"
     )
 
 
@@ -87,8 +88,8 @@ def scores(sight: Sight, aspects: Mapping[str, Sequence[str]]) -> tuple[tuple[st
 ),
 every_bin AS (
   SELECT signals.signal, bins.bin, coalesce(found.found, 0) AS found
-  FROM (SELECT CAST(unnest(range({len(signals)})) AS INTEGER) AS signal) AS signals
-  CROSS JOIN (SELECT CAST(unnest(range({BINS})) AS INTEGER) AS bin) AS bins
+  FROM (SELECT unnest(range({len(signals)})) AS signal) AS signals
+  CROSS JOIN (SELECT unnest(range({BINS})) AS bin) AS bins
   LEFT JOIN found ON found.signal = signals.signal AND found.bin = bins.bin
 ),
 seen AS (

@@ -1,0 +1,1 @@
+"""Production's warehouse: the audit's SQL said in Databricks' dialect."""
