@@ -63,6 +63,13 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.embedded
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(install)
 
+# pyspark has no wheel: it is built here, by the setuptools of the lock.
+$(VENV)/.databricks: requirements/databricks.txt $(VENV)/.dev
+	@echo "Installing $< into $(VENV); once, about two minutes."
+	@$(PIP) install --require-hashes --no-build-isolation --no-deps --no-compile -r $<
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+	@touch $@
+
 # setuptools comes from the lock: hence no isolated build, which would fetch one without a hash.
 $(VENV)/.project: pyproject.toml $(VENV)/.embedded
 	@$(PIP) install --no-build-isolation --no-deps --editable .
@@ -76,6 +83,9 @@ setup: $(EMBEDDED) ## Make .venv with what an audit needs (every target does it 
 
 .PHONY: setup-dev
 setup-dev: $(DEV) ## The same, with what the tests and the linters need
+
+.PHONY: setup-databricks
+setup-databricks: $(DEV) $(VENV)/.databricks ## The same, with dagster-databricks, Spark and Sail
 
 # --- use -------------------------------------------------------------------------------------
 
@@ -183,14 +193,16 @@ COMPILE = $(UV) pip compile -q --universal --python-version 3.11 --generate-hash
     --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
 WHEELS := --only-binary :all:
 # All but bench: what all.txt installs has no use for Splink and PyOD.
-EXTRAS := celery databricks desk dev postgres redis
+EXTRAS := celery databricks desk dev postgres redis spark
 
 .PHONY: lock
 lock: $(UV) ## Remake requirements/ from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(WHEELS) -o requirements/embedded.txt
 	@$(COMPILE) $(WHEELS) --extra dev -c requirements/embedded.txt -o requirements/dev.txt
 	@$(COMPILE) $(WHEELS) --extra bench -c requirements/dev.txt -o requirements/bench.txt
-	@$(COMPILE) $(EXTRAS:%=--extra %) -c requirements/dev.txt -o requirements/all.txt
+	@$(COMPILE) --extra databricks --extra dev --extra spark -c requirements/dev.txt \
+	    -o requirements/databricks.txt
+	@$(COMPILE) $(EXTRAS:%=--extra %) -c requirements/databricks.txt -o requirements/all.txt
 
 $(UV): $(VENV)/.made
 	@$(BIN)/python -m venv $(VENV)/uv

@@ -45,6 +45,7 @@ def _step(
             # Backfill policies are "beta" in 1.13; the version is pinned, and tests show them.
             warnings.simplefilter("ignore", dg.BetaWarning)
             return dg.asset(
+                retry_policy=OUTSIDE,
                 group_name=agent,
                 kinds=set(kinds),
                 owners=OWNERS,
@@ -90,18 +91,18 @@ GOLD_KEYS = [spec.key for spec in GOLD_TABLES]
 # ── data quality ────────────────────────────────────────────────────────────────────────────────
 
 
-@_step("data_quality", "sql", deps=GOLD_KEYS, retry_policy=OUTSIDE)
+@_step("data_quality", "sql", deps=GOLD_KEYS)
 def quality_report(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
     """Completeness per required field and overall, duplicates, future dates; by table and day."""
     with step_of("data_quality", context, gold, store, gated=False) as step:
-        step.call("check_schema_conformity", lambda: gold.snapshot.missing_columns)
+        step.call("check_schema_conformity", lambda: gold.state.missing_columns)
         step.table("check_completeness", "completeness")
         reasons = step.call("evaluate_gate", lambda: gate_reasons(gold, step.books))
     files = [
         (f.table, f.file or "(none)", f.rows_in, f.rows_kept, f.rows_quarantined, f.problem or "")
-        for f in gold.snapshot.files
+        for f in gold.state.files
     ]
     return dg.MaterializeResult(
         value=Query("SELECT * FROM audit.completeness"),
@@ -111,7 +112,7 @@ def quality_report(
             "sources": dg.MetadataValue.md(
                 charts.table(("table", "file", "rows in", "kept", "quarantined", "problem"), files)
             ),
-            "snapshot": gold.snapshot.id,
+            "snapshot": gold.state.id,
         },
     )
 
@@ -328,7 +329,7 @@ def context_findings(
 # ── escalation ──────────────────────────────────────────────────────────────────────────────────
 
 
-@_step("escalation", "python", "openai", retry_policy=OUTSIDE)
+@_step("escalation", "python", "openai")
 def escalated_flags(
     context: dg.AssetExecutionContext,
     gold: Gold,
@@ -357,7 +358,7 @@ def escalated_flags(
         )
 
 
-@_step("escalation", "python", retry_policy=OUTSIDE)
+@_step("escalation", "python")
 def flags(
     context: dg.AssetExecutionContext,
     gold: Gold,

@@ -22,7 +22,7 @@ from audit_pipeline.agents.reconciliation import running_balance, sides, vendors
 from audit_pipeline.model.query import Query, sql_of
 
 if TYPE_CHECKING:
-    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.adapters.protocol import Warehouse
     from audit_pipeline.agents.anomaly_detection import forest
     from audit_pipeline.model.rule import Rule, Rules
 
@@ -54,7 +54,7 @@ class Books:
     """
 
     def __init__(
-        self, warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
+        self, warehouse: "Warehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
     ) -> None:
         self.warehouse = warehouse
         self.rules = rules

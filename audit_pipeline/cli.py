@@ -1,4 +1,4 @@
-"""The command line: audit, flags, reperform, reconcile, score, rules, schema.
+"""The command line: audit, flags, reperform, reconcile, score, databricks, rules, schema.
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
 input; 3 the audit failed. An expected error is one message that names the remedy, never a
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit_pipeline.cli_options import parser
-from audit_pipeline.model.errors import AuditError, BadUsage, GateClosed
+from audit_pipeline.model.errors import AuditError, BadUsage, GateClosed, WarehouseError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CLOSED
     except AuditError as fault:
         print(f"audit-pipeline: {fault}", file=sys.stderr)
-        return BAD_INPUT
+        return FAILED if isinstance(fault, WarehouseError) else BAD_INPUT
     except BrokenPipeError:
         # What is still buffered would fail once more, when Python flushes at its end.
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -143,7 +143,6 @@ def _score(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     from audit_pipeline import model_use, report, runs
-    from audit_pipeline.adapters.fixtures import read_fixtures
     from audit_pipeline.adapters.store import Store
     from audit_pipeline.settings import load_rules, rules_text
 
@@ -153,14 +152,14 @@ def _audit(options: argparse.Namespace) -> int:
     load_rules(rules_text(settings.rules_path), str(settings.rules_path or "rules.yaml"))
     console = _console(options.json_file)
     with runs.Progress(console) as progress:
-        snapshot = read_fixtures(settings.fixtures, settings.data_dir, progress.say)
-        from_on, to_on = runs.audited_days(snapshot, options.from_on, options.to_on)
-        run = runs.execute(settings, snapshot, from_on, to_on, progress)
+        state, from_on, to_on = runs.look(settings, options.from_on, options.to_on, progress)
+        run = runs.execute(settings, state, from_on, to_on, progress)
     with Store.open(settings.store_url) as store:
-        outcome = report.outcome_of(run, snapshot, from_on, to_on, store)
+        outcome = report.outcome_of(run, state, from_on, to_on, store)
         if options.json_file:
             _write_json(options.json_file, report.document(outcome, store))
-        report.show_outcome(console, outcome, store, settings.fixtures)
+        fixtures = None if settings.workspace else settings.fixtures
+        report.show_outcome(console, outcome, store, fixtures)
         model_use.show_run(console, store, run.run_id)
     console.print(
         f"{run.status.replace('_', ' ')}: {from_on} to {to_on}, run {run.run_id[:8]}, "
@@ -244,7 +243,7 @@ def _reperform(options: argparse.Namespace) -> int:
     console = _console(None)
     with Store.open(settings.store_url) as store:
         flag = store.flag(options.flag_id)
-        compared = reperform(flag, store, settings.data_dir)
+        compared = reperform(flag, store, settings)
     for one in compared:
         verdict = {True: "same", False: "DIFFERENT", None: "not re-performed"}[one.same]
         finding = one.finding
@@ -260,6 +259,30 @@ def _reperform(options: argparse.Namespace) -> int:
         if options.sql and one.sql:
             console.print(one.sql, markup=False)
     return CLOSED if any(one.same is False for one in compared) else DONE
+
+
+def _databricks(options: argparse.Namespace) -> int:
+    from audit_pipeline import report
+    from audit_pipeline.adapters.databricks import tables
+    from audit_pipeline.settings import Settings
+
+    prints = options.what in ("grants", "gold")
+    workspace = Settings.workspace_of(os.environ, is_asked=not prints)
+    if options.what == "grants":
+        print(tables.setup_script(workspace), end="")
+        return DONE
+    if options.what == "gold":
+        print(";\n\n".join(tables.gold_statements(workspace.gold_table)) + ";")
+        return DONE
+    from audit_pipeline.adapters.databricks.health import check_databricks_health
+    from audit_pipeline.adapters.databricks.warehouse import create_tables
+
+    if options.what == "setup":
+        create_tables(workspace)
+    health = check_databricks_health(workspace)
+    for one in health:
+        print(report.plain(f"{'well' if one.is_well else 'WRONG':5} {one.name}: {one.said}"))
+    return DONE if all(one.is_well for one in health) else FAILED
 
 
 def _model(options: argparse.Namespace) -> int:
@@ -302,6 +325,7 @@ COMMANDS = {
     "reconcile": _reconcile,
     "score": _score,
     "model": _model,
+    "databricks": _databricks,
     "rules": _rules,
     "schema": _schema,
 }

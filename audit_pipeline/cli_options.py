@@ -112,6 +112,18 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _json_option(model, "- for stdout")
     model.set_defaults(run=commands_run["model"])
 
+    databricks = commands.add_parser(
+        "databricks",
+        help="check, or set up, the Databricks warehouse that gold is read from",
+        description="check: tries whatever an audit needs, one line each. grants: prints what an "
+        "administrator runs once. setup: makes the audit's tables, where they are not there yet. "
+        "gold: prints the DDL of the gold tables, for a workspace that has none. The warehouse is "
+        "that of DATABRICKS_HOST and the other variables in the README.",
+        epilog="exit codes: 0 all is well; 3 something is not, or Databricks does not answer",
+    )
+    databricks.add_argument("what", choices=["check", "grants", "setup", "gold"])
+    databricks.set_defaults(run=commands_run["databricks"])
+
     schema = commands.add_parser("schema", help="print the DDL of the store")
     schema.add_argument(
         "--dialect", choices=["sqlite", "postgresql", "databricks"], default="sqlite"

@@ -5,18 +5,20 @@ import dagster as dg
 from audit_pipeline.assets import ASSETS
 from audit_pipeline.automation import JOBS, SCHEDULES, SENSORS
 from audit_pipeline.checks import CHECKS
-from audit_pipeline.resources import AskedModel, AuditStore, Gold, PartitionStore
+from audit_pipeline.resources import (
+    AskedModel,
+    AuditStore,
+    DatabricksIOManager,
+    FixtureIOManager,
+    gold_of,
+)
 from audit_pipeline.settings import Settings
 
 
 def build(settings: Settings) -> dg.Definitions:
     """Everything Dagster needs, for these settings."""
-    gold = Gold(
-        fixtures=str(settings.fixtures),
-        data_dir=str(settings.data_dir),
-        rules_path=str(settings.rules_path or ""),
-        threads=settings.threads,
-    )
+    gold = gold_of(settings)
+    stored = DatabricksIOManager if settings.workspace is not None else FixtureIOManager
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
@@ -27,7 +29,7 @@ def build(settings: Settings) -> dg.Definitions:
         resources={
             "gold": gold,
             "store": AuditStore(url=settings.store_url),
-            "partitions": PartitionStore(gold=gold),
+            "partitions": stored(gold=gold),
             "llm": AskedModel(recording=str(settings.llm_recording or "")),
         },
     )

@@ -16,7 +16,7 @@ from audit_pipeline.agents.reconciliation.linkage_sql import LINES_LEAST
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
-    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.adapters.protocol import Warehouse
 
 NEIGHBOUR_DAYS = 31
 """Before the line: as long as an entry may wait for the one that takes it back."""
@@ -47,7 +47,7 @@ class _Open(NamedTuple):
 
 
 def groups(
-    warehouse: "DuckDBWarehouse", from_on: dt.date, to_on: dt.date, matures_after_days: int
+    warehouse: "Warehouse", from_on: dt.date, to_on: dt.date, matures_after_days: int
 ) -> pa.Table:
     """One row for each line of a group that matures within the range; GROUPS.
 
@@ -115,7 +115,7 @@ def _visible(lines: list[_Open], since: dt.date, day: dt.date) -> list[Line]:
 
 
 def _open_lines(
-    warehouse: "DuckDBWarehouse",
+    warehouse: "Warehouse",
     comparison: sides.Comparison,
     side: str,
     to_on: dt.date,
@@ -140,7 +140,7 @@ def _open_lines(
     return [_Open(row["line_on"], row["resolved_on"], _line(row)) for row in rows]  # pyright: ignore[reportArgumentType]
 
 
-def _background(warehouse: "DuckDBWarehouse", kind: str, day: dt.date) -> list[list[Line]]:
+def _background(warehouse: "Warehouse", kind: str, day: dt.date) -> list[list[Line]]:
     """The last lines of both sides before the month, or where those are few, up to the day."""
     return [
         [

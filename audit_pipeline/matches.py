@@ -21,7 +21,7 @@ from audit_pipeline.ahead import ahead
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
-    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.adapters.protocol import Warehouse
     from audit_pipeline.model.rule import Rule, Rules
 
 _DAY_0 = dt.date(2000, 1, 1)
@@ -73,7 +73,7 @@ class Matched:
     models: pa.Table
 
 
-def match_cross_source(warehouse: "DuckDBWarehouse", rules: "Rules", to_on: dt.date) -> Matched:
+def match_cross_source(warehouse: "Warehouse", rules: "Rules", to_on: dt.date) -> Matched:
     """All comparisons, from the first day of the data to `to_on`.
 
     Returns:
@@ -108,7 +108,7 @@ def _quarter_after(on: dt.date) -> dt.date:
 class _Comparison:
     def __init__(
         self,
-        warehouse: "DuckDBWarehouse",
+        warehouse: "Warehouse",
         rule: "Rule",
         comparison: sides.Comparison,
         to_on: dt.date,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -25,7 +26,7 @@ from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
 from audit_pipeline.books import Books
 from audit_pipeline.model.errors import LedgerUnbalanced
 from audit_pipeline.model.finding import Finding
-from audit_pipeline.model.flag import Flag
+from audit_pipeline.model.flag import Flag, FlagState
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.trail import TrailEvent
 from audit_pipeline.settings import digest
@@ -148,16 +149,47 @@ def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
     return {row["transaction_id"]: escalation.Subject(**row) for row in rows.to_pylist()}
 
 
+FLAG_ROWS = pa.schema(
+    [
+        ("flag_id", pa.string()),
+        ("transaction_id", pa.string()),
+        ("audit_run_id", pa.string()),
+        ("severity_level", pa.string()),
+        ("confidence_score", pa.float64()),
+        ("explanation", pa.string()),
+        ("supporting_evidence_links", pa.string()),
+        ("reviewed", pa.bool_()),
+        ("human_decision", pa.string()),
+        ("reviewer_id", pa.string()),
+        ("review_timestamp", pa.timestamp("us", "UTC")),
+        ("reviewer_notes", pa.string()),
+        ("created_at", pa.timestamp("us", "UTC")),
+        ("updated_at", pa.timestamp("us", "UTC")),
+        ("population", pa.string()),
+        ("audit_on", pa.date32()),
+        ("severity_score", pa.int64()),
+        ("state", pa.string()),
+        ("points", pa.string()),
+        ("first_run_id", pa.string()),
+        ("vanished", pa.bool_()),
+    ]
+)
+"""The columns of `flags` in the store, and whether a flag does not stand any more."""
+
+
 @dataclass(frozen=True)
 class Published:
-    """What publishing did."""
+    """What publishing did; `stored` has the flags of the touched transactions, as they stand."""
 
     raised: Raised
     changes: FlagChanges
+    stored: list[dict[str, Any]]
 
     def table(self) -> pa.Table:
-        """One row per flag that the run touched, as it stands in the store now."""
-        return self.raised.table()
+        """FLAG_ROWS, for whoever reads flags beside the store."""
+        gone = FlagState.SUPERSEDED.value
+        rows = [{**row, "vanished": row["state"] == gone} for row in self.stored]
+        return pa.Table.from_pylist(rows, FLAG_ROWS)
 
     def counts(self) -> dict[str, int]:
         """How many flags were created, updated, left, superseded, reopened."""
@@ -187,7 +219,7 @@ def publish(step: Step, store: Store, raised: Raised) -> Published:
         changes = writer.publish_flags(population, raised.flags, raised.touched, step.run_id)
         writer.put_partitions(days)
         writer.append_events(_flag_events(step.run_id, raised, changes))
-    return Published(raised, changes)
+    return Published(raised, changes, store.flags_of_transactions(population, raised.touched))
 
 
 def _stored_queries(step: Step) -> dict[str, StoredQuery]:
@@ -207,11 +239,13 @@ def _stored_queries(step: Step) -> dict[str, StoredQuery]:
                 rule_id,
                 query.sql,
                 {name: _json_value(value) for name, value in query.parameters.items()},
-                gold.snapshot.id,
+                gold.state.id,
                 {
                     "from_on": books.from_on.isoformat(),
                     "to_on": books.to_on.isoformat(),
                     "rules": digest(text),
+                    "horizon": gold.state.horizon.isoformat(),
+                    "versions": gold.state.versions,
                 },
             )
     return stored
@@ -273,7 +307,8 @@ disposed AS (
   GROUP BY entry.audit_on
 ),
 days AS (
-  SELECT CAST(unnest(generate_series($from_on, $to_on, INTERVAL 1 DAY)) AS DATE) AS audit_on
+  SELECT CAST(day AS DATE) AS audit_on
+  FROM (SELECT unnest(generate_series($from_on, $to_on, INTERVAL 1 DAY)) AS day) AS days
 )
 SELECT days.audit_on,
   coalesce(received.n, 0) + coalesce(rejected.n, 0) AS transactions,

@@ -1,17 +1,19 @@
 """Re-performance: the stored query, run again on the stored inputs, compared with what it said.
 
-The inputs are the snapshot of gold that the audit read (found by its content's digest) and the
-rules file of that day; everything between is derived anew.
+The inputs are the gold that the audit read (a snapshot found by its content's digest, or the
+versions of the warehouse's tables) and the rules file of that day; everything between is derived
+anew.
 """
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import Path
+from typing import Any
 
-from audit_pipeline.adapters.fixtures import Snapshot
 from audit_pipeline.adapters.fixtures.snapshot import stored_snapshot
+from audit_pipeline.adapters.protocol import Warehouse
 from audit_pipeline.adapters.store import Store
 from audit_pipeline.adapters.store.rows import FlagRow, StoredQuery
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
@@ -19,7 +21,7 @@ from audit_pipeline.books import TABLES, Books
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.finding import Cell, Finding
 from audit_pipeline.model.query import Query, Value
-from audit_pipeline.settings import load_rules
+from audit_pipeline.settings import Settings, load_rules
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Comparison:
     sql: str
 
 
-def reperform(flag: FlagRow, store: Store, data_dir: Path) -> list[Comparison]:
+def reperform(flag: FlagRow, store: Store, settings: Settings) -> list[Comparison]:
     """Each finding of a flag against a new run of its stored query.
 
     Raises:
@@ -45,26 +47,26 @@ def reperform(flag: FlagRow, store: Store, data_dir: Path) -> list[Comparison]:
     """
     queries = {query.query_id: query for query in store.queries_of(flag.flag_id)}
     return [
-        _again(finding, queries[query_id], data_dir)
+        _again(finding, queries[query_id], settings)
         if query_id in queries
         else Comparison(finding, None, ("documents are attached, not measured",), "")
         for finding, query_id in store.findings_with_queries(flag.flag_id)
     ]
 
 
-def _again(finding: Finding, query: StoredQuery, data_dir: Path) -> Comparison:
+def _again(finding: Finding, query: StoredQuery, settings: Settings) -> Comparison:
     tables = query.tables
     if not isinstance(tables, Mapping):
         message = f"query {query.query_id} does not say what it read"
         raise BadUsage(message)
     from_on = dt.date.fromisoformat(str(tables["from_on"]))
     to_on = dt.date.fromisoformat(str(tables["to_on"]))
-    rules_file = data_dir / "rules" / f"{tables['rules']}.yaml"
+    rules_file = settings.data_dir / "rules" / f"{tables['rules']}.yaml"
     if not rules_file.exists():
         message = f"the rules that this audit used are gone: {rules_file}"
         raise BadUsage(message)
     rules = load_rules(rules_file.read_text(encoding="utf-8"), str(rules_file))
-    with DuckDBWarehouse(_snapshot(data_dir, query.snapshot_id), data_dir / "derived") as warehouse:
+    with closing(_warehouse(settings, query, tables)) as warehouse:
         books = Books(warehouse, rules, from_on, to_on)
         books.need(*(name for name in TABLES if f"audit.{name}" in query.sql))
         rows = warehouse.query(Query(query.sql, _bound(query.parameters))).to_pylist()
@@ -81,12 +83,20 @@ def _again(finding: Finding, query: StoredQuery, data_dir: Path) -> Comparison:
     return Comparison(finding, not differences, tuple(differences), query.sql)
 
 
-def _snapshot(data_dir: Path, snapshot_id: str) -> Snapshot:
-    snapshot = stored_snapshot(data_dir, snapshot_id)
+def _warehouse(settings: Settings, query: StoredQuery, tables: Mapping[str, Any]) -> Warehouse:
+    """The gold that the audit read: its snapshot, or the versions of its tables."""
+    if settings.workspace is not None:
+        from audit_pipeline.adapters.databricks.warehouse import DatabricksWarehouse
+
+        as_of = dt.date.fromisoformat(str(tables["horizon"]))
+        versions = {str(table): int(number) for table, number in tables["versions"].items()}
+        return DatabricksWarehouse(replace(settings.workspace, as_of=as_of), versions=versions)
+    snapshot = stored_snapshot(settings.data_dir, query.snapshot_id)
     if snapshot is None:
-        message = f"the gold that this audit read is gone: {data_dir / 'gold' / snapshot_id}"
+        gone = settings.data_dir / "gold" / query.snapshot_id
+        message = f"the gold that this audit read is gone: {gone}"
         raise BadUsage(message)
-    return snapshot
+    return DuckDBWarehouse(snapshot, settings.data_dir / "derived")
 
 
 def _bound(parameters: Mapping[str, object]) -> dict[str, Value]:

@@ -19,9 +19,9 @@ from audit_pipeline.model.finding import Finding
 from audit_pipeline.model.rule import Rules
 
 if TYPE_CHECKING:
-    from audit_pipeline.adapters.fixtures import FileRead, Snapshot
     from audit_pipeline.adapters.store import Store
     from audit_pipeline.adapters.store.rows import FlagRow, PartitionRow
+    from audit_pipeline.model.gold import FileRead, GoldState
     from audit_pipeline.reconcile_result import Reconciled
     from audit_pipeline.runs import Run
     from audit_pipeline.score import Scored
@@ -226,7 +226,7 @@ class Outcome:
     """What an audit came to: its run, its days, and the flags dated on them."""
 
     run: "Run"
-    snapshot: "Snapshot"
+    gold: "GoldState"
     from_on: dt.date
     to_on: dt.date
     days: "Sequence[PartitionRow]"
@@ -234,15 +234,15 @@ class Outcome:
 
 
 def outcome_of(
-    run: "Run", snapshot: "Snapshot", from_on: dt.date, to_on: dt.date, store: "Store"
+    run: "Run", gold: "GoldState", from_on: dt.date, to_on: dt.date, store: "Store"
 ) -> Outcome:
     """The outcome of a run, as the store has it; empty for one that was not completed."""
     if run.status != "completed":
-        return Outcome(run, snapshot, from_on, to_on, [], [])
-    population = snapshot.about.name
+        return Outcome(run, gold, from_on, to_on, [], [])
+    population = gold.about.name
     return Outcome(
         run,
-        snapshot,
+        gold,
         from_on,
         to_on,
         store.partitions(population, from_on, to_on),
@@ -250,15 +250,15 @@ def outcome_of(
     )
 
 
-def show_outcome(console: Console, outcome: Outcome, store: "Store", fixtures: Path) -> None:
+def show_outcome(console: Console, outcome: Outcome, store: "Store", fixtures: Path | None) -> None:
     """Sources, ledger, flags, planted faults, and what to do next."""
-    show_sources(console, outcome.snapshot.files)
+    show_sources(console, outcome.gold.files)
     if outcome.run.status != "completed":
         return
     show_ledger(console, outcome.days)
     show_flags(console, outcome.flags, FLAGS_SHOWN)
-    rules_of = store.rules_by_transaction(outcome.snapshot.about.name)
-    planted = judge_planted(fixtures, outcome.flags, rules_of)
+    rules_of = store.rules_by_transaction(outcome.gold.about.name)
+    planted = judge_planted(fixtures, outcome.flags, rules_of) if fixtures else None
     if planted is not None:
         show_planted(console, planted)
     if outcome.flags:
@@ -275,7 +275,7 @@ AMOUNTS = ("amount", "flagged_amount", "cleared_amount", "quarantined_amount")
 
 def document(outcome: Outcome, store: "Store") -> dict[str, object]:
     """The result of an audit as `--json` writes it; amounts are text, to the cent."""
-    days, snapshot = outcome.days, outcome.snapshot
+    days, gold = outcome.days, outcome.gold
     counts = {name: sum(getattr(day, name) for day in days) for name in COUNTS}
     amounts = {
         name: str(sum((getattr(day, name) for day in days), Decimal("0.00"))) for name in AMOUNTS
@@ -284,12 +284,12 @@ def document(outcome: Outcome, store: "Store") -> dict[str, object]:
         "audit_run_id": outcome.run.run_id,
         "status": outcome.run.status,
         "reasons": list(outcome.run.reasons),
-        "population": snapshot.about.name,
+        "population": gold.about.name,
         "from": outcome.from_on.isoformat(),
         "to": outcome.to_on.isoformat(),
         "transactions": counts["transactions"],
         "quarantined": counts["quarantined"],
-        "sources": [asdict(file) for file in snapshot.files],
+        "sources": [asdict(file) for file in gold.files],
         "ledger": {
             **counts,
             **amounts,

@@ -1,10 +1,11 @@
-"""Dagster skins: the books of a date range, the IO manager of stored partitions, the store.
+"""Dagster skins: the books of a date range, the IO managers of stored partitions, the store.
 
 One set of books is open in a process at a time. A run's steps share it, because they run in one
 process; a re-execution in a new process opens its own and derives the same tables.
 """
 
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,21 @@ import pyarrow as pa
 
 from audit_pipeline.adapters.fixtures import Snapshot, read_fixtures
 from audit_pipeline.adapters.llm import ReplayedLLM, language_model
+from audit_pipeline.adapters.protocol import Warehouse
 from audit_pipeline.adapters.store import Store
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
-from audit_pipeline.model.errors import BadUsage
+from audit_pipeline.model.errors import (
+    AuditError,
+    BadUsage,
+    StoreUnavailable,
+    WarehouseUnavailable,
+)
+from audit_pipeline.model.gold import GoldState, Health
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.question import LanguageModel
 from audit_pipeline.model.rule import Rules
+from audit_pipeline.model.workspace import Workspace
 from audit_pipeline.settings import Settings, digest, folder_name, load_rules, rules_text
 
 
@@ -43,25 +52,25 @@ Content = Query | pa.Table
 @dataclass
 class _Open:
     key: tuple[str, ...]
-    books: Books
+    warehouse: Warehouse
+    range: tuple[dt.date, dt.date] | None = None
+    books: Books | None = None
 
 
 _open: list[_Open] = []
 
 
 def close_books() -> None:
-    """Give the memory of the open books back."""
+    """Give the memory of the open books back, and what they hold in a warehouse."""
     while _open:
-        _open.pop().books.warehouse.close()
+        _open.pop().warehouse.close()
 
 
-class Gold(dg.ConfigurableResource):
-    """Gold and what is derived from it: fixture files through DuckDB."""
+class Gold(dg.ConfigurableResource, ABC):
+    """Gold and what is derived from it, wherever it lies."""
 
-    fixtures: str
     data_dir: str
     rules_path: str = ""
-    threads: int = 0
 
     @cached_property
     def rules_text(self) -> str:
@@ -73,35 +82,172 @@ class Gold(dg.ConfigurableResource):
         """Every rule with its thresholds."""
         return load_rules(self.rules_text, self.rules_path or "rules.yaml")
 
+    @property
+    def state(self) -> GoldState:
+        """What is known of the gold that is read."""
+        return self._opened().warehouse.state
+
+    @property
+    def population(self) -> str:
+        """The name of what is audited; part of every flag's id."""
+        return self.state.about.name
+
+    @property
+    def derived(self) -> Path:
+        """Where this population's derived tables are stored on this machine."""
+        return Path(self.data_dir) / "derived" / folder_name(self.population)
+
+    @abstractmethod
+    def place_of(self, table: str) -> str:
+        """Where a stored table is, for a person who looks for it."""
+
+    @abstractmethod
+    def health(self) -> list[Health]:
+        """Whether it can be used now, one for each thing that was tried."""
+
+    def books(self, from_on: dt.date, to_on: dt.date) -> Books:
+        """The books of a range of audit dates; the same ones until another range is asked for."""
+        opened = self._opened()
+        if opened.books is None or opened.range != (from_on, to_on):
+            if opened.books is not None:
+                close_books()
+                opened = self._opened()
+            opened.range = from_on, to_on
+            opened.books = Books(opened.warehouse, self.rules, from_on, to_on)
+        return opened.books
+
+    def _opened(self) -> _Open:
+        key = (*self._key(), digest(self.rules_text))
+        if not _open or _open[0].key != key:
+            close_books()
+            _open.append(_Open(key, self._open_warehouse()))
+        return _open[0]
+
+    @abstractmethod
+    def _key(self) -> tuple[str, ...]:
+        """What tells this gold from another."""
+
+    @abstractmethod
+    def _open_warehouse(self) -> Warehouse:
+        """A new warehouse over it."""
+
+
+class FixtureGold(Gold):
+    """Gold in fixture files, read through DuckDB."""
+
+    fixtures: str
+    threads: int = 0
+
     @cached_property
     def snapshot(self) -> Snapshot:
         """Typed gold; read once for a content, then found again by its digest."""
         return read_fixtures(Path(self.fixtures), Path(self.data_dir))
 
     @property
-    def population(self) -> str:
-        """The name of what is audited; part of every flag's id."""
-        return self.snapshot.about.name
+    def state(self) -> GoldState:
+        """What is known of it; no database is opened for that."""
+        return self.snapshot
+
+    def health(self) -> list[Health]:
+        """The needed files are there."""
+        wrong = [f"{file.table}: {file.problem}" for file in self.snapshot.files if file.problem]
+        return [Health(f"gold in {self.fixtures}", not wrong, "; ".join(wrong) or "can be read")]
+
+    def place_of(self, table: str) -> str:
+        """Its folder."""
+        return str(self.derived / table)
+
+    def _key(self) -> tuple[str, ...]:
+        return self.snapshot.id, str(self.derived)
+
+    def _open_warehouse(self) -> Warehouse:
+        return DuckDBWarehouse(self.snapshot, self.derived, self.threads)
+
+
+class DatabricksGold(Gold):
+    """Gold in a Databricks catalog; every query runs there."""
+
+    host: str
+    http_path: str
+    catalog: str
+    token: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    ca_file: str = ""
+    gold_schema: str = "gold"
+    audit_schema: str = "audit"
+    scratch_schema: str = "audit_scratch"
+    population_name: str = ""
+    as_of: str = ""
+
+    @classmethod
+    def of(cls, workspace: Workspace, **more: str) -> "DatabricksGold":
+        """For this workspace; what is secret is named, and read when a step begins."""
+        return cls(
+            host=workspace.host,
+            http_path=workspace.http_path,
+            catalog=workspace.catalog,
+            token=dg.EnvVar("DATABRICKS_TOKEN") if workspace.token else "",
+            client_id=workspace.client_id,
+            client_secret=(
+                dg.EnvVar("DATABRICKS_CLIENT_SECRET") if workspace.client_secret else ""
+            ),
+            ca_file=workspace.ca_file,
+            gold_schema=workspace.gold,
+            audit_schema=workspace.audit,
+            scratch_schema=workspace.scratch,
+            population_name=workspace.population,
+            as_of=workspace.as_of.isoformat() if workspace.as_of else "",
+            **more,
+        )
 
     @property
-    def derived(self) -> Path:
-        """Where this population's derived tables are stored."""
-        return Path(self.data_dir) / "derived" / folder_name(self.population)
-
-    def books(self, from_on: dt.date, to_on: dt.date) -> Books:
-        """The books of a range of audit dates; the same ones until another range is asked for."""
-        key = (
-            self.snapshot.id,
-            str(self.derived),
-            digest(self.rules_text),
-            str(from_on),
-            str(to_on),
+    def workspace(self) -> Workspace:
+        """Where it is, with the secrets."""
+        return Workspace(
+            host=self.host,
+            http_path=self.http_path,
+            catalog=self.catalog,
+            token=self.token,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            ca_file=self.ca_file,
+            gold=self.gold_schema,
+            audit=self.audit_schema,
+            scratch=self.scratch_schema,
+            population=self.population_name,
+            as_of=dt.date.fromisoformat(self.as_of) if self.as_of else None,
         )
-        if not _open or _open[0].key != key:
-            close_books()
-            warehouse = DuckDBWarehouse(self.snapshot, self.derived, self.threads)
-            _open.append(_Open(key, Books(warehouse, self.rules, from_on, to_on)))
-        return _open[0].books
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Drop what the run has derived, also when it fails."""
+        close_books()
+
+    def health(self) -> list[Health]:
+        """The warehouse answers, and may be read from and written to."""
+        from audit_pipeline.adapters.databricks.health import check_databricks_health
+
+        return check_databricks_health(self.workspace)
+
+    def place_of(self, table: str) -> str:
+        """Its name in the catalog."""
+        return self.workspace.stored_table(table).replace("`", "")
+
+    def _key(self) -> tuple[str, ...]:
+        return self.host, self.http_path, self.catalog, self.gold_schema
+
+    def _open_warehouse(self) -> Warehouse:
+        from audit_pipeline.adapters.databricks.warehouse import DatabricksWarehouse
+
+        return DatabricksWarehouse(self.workspace)
+
+
+def gold_of(settings: Settings) -> Gold:
+    """Where these settings say that gold is."""
+    common = {"data_dir": str(settings.data_dir), "rules_path": str(settings.rules_path or "")}
+    if settings.workspace is not None:
+        return DatabricksGold.of(settings.workspace, **common)
+    return FixtureGold(fixtures=str(settings.fixtures), threads=settings.threads, **common)
 
 
 class AuditStore(dg.ConfigurableResource):
@@ -138,6 +284,30 @@ class AskedModel(dg.ConfigurableResource):
             yield model
 
 
+@contextmanager
+def step_errors() -> Iterator[None]:
+    """Errors that a person or a retry can act on, in Dagster's terms; never a traceback.
+
+    Raises:
+        dagster.Failure: an expected error, as one line that names the remedy; not retried.
+        WarehouseUnavailable, StoreUnavailable, OSError: the outside, as it is; the asset's retry
+            policy waits for it.
+    """
+    try:
+        yield
+    except (WarehouseUnavailable, StoreUnavailable, OSError):
+        close_books()  # a later attempt begins with a session that is alive
+        raise
+    except AuditError as fault:
+        raise dg.Failure(description=str(fault), allow_retries=False) from fault
+    except dg.Failure:
+        raise
+    except Exception as fault:
+        # A defect of ours: asking again gives the same answer, half an hour later.
+        message = f"{type(fault).__name__}: {fault}"
+        raise dg.Failure(description=message, allow_retries=False) from fault
+
+
 def dates_of(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> tuple[dt.date, dt.date]:
@@ -154,22 +324,42 @@ def dates_of(
     return dt.date.fromisoformat(first), dt.date.fromisoformat(last)
 
 
+MERGED = {"flags": ("flag_id", "vanished")}
+"""Assets whose rows are no partition's: brought up to date by their key; what vanished goes."""
+
+
 class PartitionStore(dg.ConfigurableIOManager):
-    """Stores an asset's rows by audit date and hands them on as Arrow."""
+    """Stores an asset's rows where gold is, and hands them on as Arrow."""
 
     gold: dg.ResourceDependency[Gold]
 
     def handle_output(self, context: dg.OutputContext, obj: Content) -> None:
-        """Replace the partitions of the run's range by `obj`."""
+        """Replace the partitions of the run's range by `obj`, or merge it."""
         from_on, to_on = _range(context)
-        books = self.gold.books(from_on, to_on)
-        rows = books.warehouse.replace(_table(context), from_on, to_on, obj)
-        context.add_output_metadata({"dagster/row_count": rows})
+        warehouse, table = self.gold.books(from_on, to_on).warehouse, _table(context)
+        place = {"dagster/table_name": self.gold.place_of(table)}
+        with step_errors():
+            if table in MERGED:
+                key, vanished = MERGED[table]
+                rows = warehouse.merge(table, key, obj, vanished)
+            else:
+                rows = warehouse.replace(table, from_on, to_on, obj)
+        context.add_output_metadata({"dagster/row_count": rows, **place})
 
     def load_input(self, context: dg.InputContext) -> pa.Table | None:
         """The stored rows of the range; None when there are none."""
         from_on, to_on = _range(context)
-        return self.gold.books(from_on, to_on).warehouse.stored(_table(context), from_on, to_on)
+        with step_errors():
+            warehouse = self.gold.books(from_on, to_on).warehouse
+            return warehouse.stored(_table(context), from_on, to_on)
+
+
+class FixtureIOManager(PartitionStore):
+    """Parquet files, one for each table and audit date, in the data directory."""
+
+
+class DatabricksIOManager(PartitionStore):
+    """Delta tables, replaced by audit date in one statement; a query's rows never leave."""
 
 
 def _table(context: dg.OutputContext | dg.InputContext) -> str:

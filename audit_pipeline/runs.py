@@ -5,6 +5,8 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,10 +16,37 @@ from audit_pipeline.model.errors import BadUsage, GoldUnreadable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from audit_pipeline.adapters.fixtures import Snapshot
+    from audit_pipeline.model.gold import GoldState
     from audit_pipeline.settings import Settings
 
 DAYS_MAX = 20_000
+
+
+def look(
+    settings: "Settings",
+    from_on: dt.date | None,
+    to_on: dt.date | None,
+    progress: "Progress",
+) -> "tuple[GoldState, dt.date, dt.date]":
+    """What is known of gold, and the days to audit.
+
+    Raises:
+        GoldUnreadable: there is no gold, or nothing in it.
+        BadUsage: these days cannot be audited.
+        WarehouseError: Databricks does not answer.
+    """
+    if settings.workspace is not None:
+        from audit_pipeline.adapters.databricks.warehouse import DatabricksWarehouse
+
+        progress.say(f"looking at {settings.workspace.name}")
+        with closing(DatabricksWarehouse(settings.workspace)) as gold:
+            return gold.state, *audited_days(gold.state, gold.days, from_on, to_on)
+    from audit_pipeline.adapters.fixtures import read_fixtures
+    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+
+    snapshot = read_fixtures(settings.fixtures, settings.data_dir, progress.say)
+    with closing(DuckDBWarehouse(snapshot, settings.data_dir / "derived", 1)) as files:
+        return snapshot, *audited_days(snapshot, files.days, from_on, to_on)
 
 
 @dataclass(frozen=True)
@@ -30,27 +59,31 @@ class Run:
 
 
 def audited_days(
-    snapshot: "Snapshot", from_on: dt.date | None, to_on: dt.date | None
+    state: "GoldState",
+    days: "Callable[[], tuple[dt.date | None, dt.date | None]]",
+    from_on: dt.date | None,
+    to_on: dt.date | None,
 ) -> tuple[dt.date, dt.date]:
-    """The days to audit: as asked, else as about.json says, else all there are."""
-    from audit_pipeline.adapters.warehouse import days_of
+    """The days to audit: as asked, else as about.json says, else all there are.
 
-    about = snapshot.about
+    Args:
+        state: what is known of gold.
+        days: the first and last day that gold has; asked only where it matters.
+        from_on: the first day, as asked.
+        to_on: the last one, as asked.
+    """
+    about = state.about
     if from_on is None or to_on is None:
-        first, last = days_of(snapshot)
-        problem = next((f.problem for f in snapshot.files if f.problem), None)
-        if (
-            first is None
-            and problem is None
-            and not any(f.rows_quarantined for f in snapshot.files)
-        ):
+        first, last = days()
+        problem = next((f.problem for f in state.files if f.problem), None)
+        if first is None and problem is None and not any(f.rows_quarantined for f in state.files):
             message = (
                 "gold.recent_transactions holds no rows, so there is nothing to audit; "
                 "name days with --from and --to to audit them all the same"
             )
             raise GoldUnreadable(message)
-        from_on = from_on or about.audit_from or first or to_on or snapshot.horizon
-        to_on = to_on or about.audit_to or last or snapshot.horizon
+        from_on = from_on or about.audit_from or first or to_on or state.horizon
+        to_on = to_on or about.audit_to or last or state.horizon
     if from_on > to_on:
         message = f"--from {from_on} is after --to {to_on}"
         raise BadUsage(message)
@@ -62,7 +95,7 @@ def audited_days(
 
 def execute(
     settings: "Settings",
-    snapshot: "Snapshot",
+    state: "GoldState",
     from_on: dt.date,
     to_on: dt.date,
     progress: "Progress",
@@ -91,7 +124,7 @@ def execute(
             tags={
                 "dagster/asset_partition_range_start": from_on.isoformat(),
                 "dagster/asset_partition_range_end": to_on.isoformat(),
-                "audit/population": snapshot.about.name[:60],
+                "audit/population": state.about.name[:60],
                 "audit/from": from_on.isoformat(),
                 "audit/to": to_on.isoformat(),
             },

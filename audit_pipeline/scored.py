@@ -15,7 +15,7 @@ from audit_pipeline.agents.reconciliation.settlement import month_after
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
-    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.adapters.protocol import Warehouse
     from audit_pipeline.model.rule import Rules
 
 REASONS_FROM = 50.0
@@ -117,7 +117,7 @@ POPULATION = """(SELECT entry.cents, entry.payer AS entity, vendor.name AS vendo
 
 
 def score_charges(
-    warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
+    warehouse: "Warehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
 ) -> dict[dt.date, forest.Trained]:
     """`audit.scores`: the charges of these audit dates, from `audit.transactions`.
 
@@ -165,7 +165,7 @@ def score_charges(
 
 
 def benford_of(
-    warehouse: "DuckDBWarehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
+    warehouse: "Warehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
 ) -> benford.Benford:
     """Benford's law of the audited days and of the days before them that AN-07 knows.
 
@@ -185,7 +185,7 @@ def benford_of(
     )
 
 
-def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> forest.Trained:
+def _signals(warehouse: "Warehouse", training_rows_min: int) -> forest.Trained:
     """`audit.signals` with the forest's; which forest that was."""
     for name, sql in scoring.of_history(SIGHT, ASPECTS, signals="signals_alone"):
         warehouse.create(name, Query(sql))
@@ -213,7 +213,7 @@ def _signals(warehouse: "DuckDBWarehouse", training_rows_min: int) -> forest.Tra
     return said.trained
 
 
-def _scores(warehouse: "DuckDBWarehouse", limit_cents: int) -> None:
+def _scores(warehouse: "Warehouse", limit_cents: int) -> None:
     for name, sql in scoring.scores(SIGHT, ASPECTS):
         warehouse.create(name, Query(sql))
     reported = (

@@ -16,8 +16,10 @@ import yaml
 from audit_pipeline.model.errors import BadUsage, RulesInvalid
 from audit_pipeline.model.question import Endpoint
 from audit_pipeline.model.rule import Rules, parse_rules
+from audit_pipeline.model.workspace import Workspace
 
 ENVIRONMENTS = ("development", "test", "staging", "production")
+ON_DATABRICKS = ("staging", "production")
 FIRST_DAY = dt.date(2025, 1, 1)
 """Where no data says when audits begin; the specification's first audit."""
 
@@ -37,6 +39,7 @@ class Settings:
         threads: of the local engine; 0 for all.
         llm: the language model's endpoint; without a key no model is asked.
         llm_recording: answers that were recorded, given in place of a model's.
+        workspace: where gold is on Databricks; None where fixtures are read.
     """
 
     environment: str
@@ -49,6 +52,7 @@ class Settings:
     threads: int
     llm: Endpoint
     llm_recording: Path | None
+    workspace: Workspace | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -70,8 +74,8 @@ class Settings:
         if not re.fullmatch("[0-9]{1,4}", threads):
             wrong.append(f"AUDIT_THREADS={threads}: a whole number, 0 for all")
         llm = _endpoint(env, wrong)
-        if wrong:
-            raise BadUsage("wrong settings:\n" + "\n".join(f"  - {line}" for line in wrong))
+        workspace = _workspace(env, wrong) if environment in ON_DATABRICKS else None
+        _complain(wrong)
         rules, recording = env.get("AUDIT_RULES"), env.get("LLM_RECORDING")
         return cls(
             environment=environment,
@@ -84,7 +88,28 @@ class Settings:
             threads=int(threads),
             llm=llm,
             llm_recording=Path(recording).absolute() if recording else None,
+            workspace=workspace,
         )
+
+    @staticmethod
+    def workspace_of(env: Mapping[str, str], *, is_asked: bool = True) -> Workspace:
+        """Where Databricks is, whatever ENVIRONMENT says.
+
+        Args:
+            is_asked: it will be; otherwise only names are wanted, and the catalog is enough.
+
+        Raises:
+            BadUsage: lists every setting that is missing.
+        """
+        wrong: list[str] = []
+        workspace = _workspace(env, wrong, is_asked=is_asked)
+        _complain(wrong)
+        return workspace
+
+
+def _complain(wrong: list[str]) -> None:
+    if wrong:
+        raise BadUsage("wrong or missing settings:\n" + "\n".join(f"  - {w}" for w in wrong))
 
 
 def _endpoint(env: Mapping[str, str], wrong: list[str]) -> Endpoint:
@@ -98,6 +123,47 @@ def _endpoint(env: Mapping[str, str], wrong: list[str]) -> Endpoint:
         prices_path=Path(prices) if prices else None,
         budget_run=_dollars(env, "LLM_BUDGET_RUN", usual.budget_run, wrong),
         budget_day=_dollars(env, "LLM_BUDGET_DAY", usual.budget_day, wrong),
+    )
+
+
+def _workspace(env: Mapping[str, str], wrong: list[str], *, is_asked: bool = True) -> Workspace:
+    """Where Databricks is; everything that is missing is named at once."""
+
+    def said(name: str, usual: str = "") -> str:
+        return (env.get(name) or usual).strip()
+
+    host = re.sub(r"^https://|/+$", "", said("DATABRICKS_HOST"))
+    path, warehouse = said("DATABRICKS_HTTP_PATH"), said("DATABRICKS_WAREHOUSE_ID")
+    token, client = said("DATABRICKS_TOKEN"), said("DATABRICKS_CLIENT_ID")
+    secret = said("DATABRICKS_CLIENT_SECRET")
+    catalog = said("DATABRICKS_CATALOG")
+    for missing, line in (
+        (is_asked and not host, "DATABRICKS_HOST: the workspace's host name"),
+        (
+            is_asked and not (path or warehouse),
+            "DATABRICKS_WAREHOUSE_ID or DATABRICKS_HTTP_PATH: the warehouse",
+        ),
+        (
+            is_asked and not token and not (client and secret),
+            "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET: who asks",
+        ),
+        (not catalog, "DATABRICKS_CATALOG: the catalog in which gold lies"),
+    ):
+        if missing:
+            wrong.append(line)
+    return Workspace(
+        host=host,
+        http_path=path or f"/sql/1.0/warehouses/{warehouse}",
+        catalog=catalog,
+        token=token,
+        client_id="" if token else client,
+        client_secret="" if token else secret,
+        ca_file=said("DATABRICKS_CA_FILE"),
+        gold=said("DATABRICKS_GOLD_SCHEMA", "gold"),
+        audit=said("DATABRICKS_AUDIT_SCHEMA", "audit"),
+        scratch=said("DATABRICKS_SCRATCH_SCHEMA", "audit_scratch"),
+        population=said("AUDIT_POPULATION"),
+        as_of=_day(env, "AUDIT_AS_OF", wrong),
     )
 
 

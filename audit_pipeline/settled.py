@@ -16,7 +16,7 @@ from audit_pipeline.agents.reconciliation.statement_lines import Line, Lines
 from audit_pipeline.model.query import Query
 
 if TYPE_CHECKING:
-    from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+    from audit_pipeline.adapters.protocol import Warehouse
 
 STATEMENTS = pa.schema(
     [
@@ -39,7 +39,7 @@ ARROW_DAY_0 = dt.date(1970, 1, 1).toordinal()
 """From which Arrow counts days."""
 
 
-def statements(warehouse: "DuckDBWarehouse", to_on: dt.date, explain_max: int) -> pa.Table:
+def statements(warehouse: "Warehouse", to_on: dt.date, explain_max: int) -> pa.Table:
     """The statement of every card payment up to a day; STATEMENTS.
 
     Args:

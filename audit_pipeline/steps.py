@@ -17,9 +17,9 @@ from audit_pipeline.adapters.contracts import FINDING_SCHEMA, check_findings
 from audit_pipeline.agents.audit_logging import ToolLog
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.books import TABLES, Books
-from audit_pipeline.model.errors import AuditError, GateClosed, StoreUnavailable
+from audit_pipeline.model.errors import GateClosed, WarehouseUnavailable
 from audit_pipeline.model.query import Query
-from audit_pipeline.resources import AuditStore, Gold, dates_of
+from audit_pipeline.resources import AuditStore, Gold, dates_of, step_errors
 
 Result = TypeVar("Result")
 
@@ -40,11 +40,11 @@ def audit_run_id(context: dg.AssetExecutionContext) -> str:
 
 def gate_reasons(gold: Gold, books: Books) -> list[str]:
     """Why the gate is closed for the range of the books; empty when it is open."""
-    snapshot = gold.snapshot
+    state = gold.state
     books.need("completeness")
     rows = books.warehouse.rows(Query("SELECT * FROM audit.completeness"))
-    broken = {file.table: file.problem for file in snapshot.files if file.problem is not None}
-    return gate.gate_reasons(rows, broken, snapshot.missing_columns, gold.rules["DQ-01"])
+    broken = {file.table: file.problem for file in state.files if file.problem is not None}
+    return gate.gate_reasons(rows, broken, state.missing_columns, gold.rules["DQ-01"])
 
 
 @dataclass
@@ -132,23 +132,21 @@ def step_of(
         dagster.Failure: an expected error, as one line that names the remedy; not retried.
     """
     run_id = audit_run_id(context)
-    try:
+    place = AGENTS.index(agent)
+    with step_errors(), store.opened() as opened:
         from_on, to_on = dates_of(context)
-        with store.opened() as opened:
+        state: dict[str, object] = {
+            "workflow_status": "in_progress",
+            "current_agent": agent,
+            "completed_agents": list(AGENTS[:place]),
+            "pending_agents": list(AGENTS[place:]),
+            "from_on": from_on.isoformat(),
+            "to_on": to_on.isoformat(),
+        }
+        try:
             books = gold.books(from_on, to_on)
-            place = AGENTS.index(agent)
-            opened.save_workflow_state(
-                run_id,
-                {
-                    "workflow_status": "in_progress",
-                    "current_agent": agent,
-                    "completed_agents": list(AGENTS[:place]),
-                    "pending_agents": list(AGENTS[place:]),
-                    "population": gold.population,
-                    "from_on": from_on.isoformat(),
-                    "to_on": to_on.isoformat(),
-                },
-            )
+            state["population"] = gold.population
+            opened.save_workflow_state(run_id, state)
             step = Step(context, gold, books, run_id, ToolLog(run_id, agent))
             try:
                 if gated:
@@ -160,11 +158,7 @@ def step_of(
                 if step.log.events:
                     with opened.writing() as writer:
                         writer.append_events(step.log.events)
-    except (StoreUnavailable, OSError):
-        raise  # the outside: the asset's retry policy waits for it
-    except AuditError as fault:
-        raise dg.Failure(description=str(fault), allow_retries=False) from fault
-    except Exception as fault:
-        # A defect of ours: asking again gives the same answer, half an hour later.
-        message = f"{type(fault).__name__}: {fault}"
-        raise dg.Failure(description=message, allow_retries=False) from fault
+        except WarehouseUnavailable:
+            # Dagster tries the step again; until then the run stands still, and says so.
+            opened.save_workflow_state(run_id, {**state, "workflow_status": "paused"})
+            raise

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from audit_pipeline.adapters.store import Store
+    from audit_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "fixtures" / "samples"
@@ -39,7 +40,7 @@ DAYS = {
     "AUDIT_THREADS": "1",
 }
 
-OURS = ("AUDIT_", "DAGSTER_", "LLM_", "OPENROUTER_")
+OURS = ("AUDIT_", "DAGSTER_", "DATABRICKS_", "ENVIRONMENT", "LLM_", "OPENROUTER_")
 
 for _name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[_name]
@@ -59,6 +60,8 @@ THIRD_PARTY_WARNINGS = (
     "ignore:Function .JobDefinition.run_request_for_partition. is deprecated:DeprecationWarning",
     # dagster: backfill_policy and partitioned checks are announced, once for each definition
     "ignore:.* is currently in (beta|preview), and may have breaking changes",
+    # pyspark: on import, which pandera does wherever it is installed
+    "ignore:PySpark does not yet fully support pandas:FutureWarning",
 )
 
 
@@ -106,6 +109,7 @@ class Workplace:
 
     home: Path
     fixtures: Path
+    environment: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def data_dir(self) -> Path:
@@ -116,17 +120,22 @@ class Workplace:
     def definitions(self) -> "dg.Definitions":
         """The project's, over this folder."""
         from audit_pipeline.definitions import build
+
+        return build(self.settings)
+
+    @property
+    def settings(self) -> "Settings":
+        """Where this audit's gold and data are."""
         from audit_pipeline.settings import Settings
 
-        return build(
-            Settings.from_env(
-                DAYS
-                | {
-                    "ENVIRONMENT": "test",
-                    "AUDIT_FIXTURES": str(self.fixtures),
-                    "AUDIT_DATA_DIR": str(self.data_dir),
-                }
-            )
+        return Settings.from_env(
+            DAYS
+            | {
+                "ENVIRONMENT": "test",
+                "AUDIT_FIXTURES": str(self.fixtures),
+                "AUDIT_DATA_DIR": str(self.data_dir),
+                **self.environment,
+            }
         )
 
     @contextlib.contextmanager

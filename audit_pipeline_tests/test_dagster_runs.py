@@ -15,6 +15,7 @@ import pytest
 
 from audit_pipeline import books, publishing
 from audit_pipeline.model.errors import StoreUnavailable
+from audit_pipeline.model.query import Query
 from audit_pipeline.resources import AuditStore, close_books
 from audit_pipeline.steps import AGENTS
 from audit_pipeline_tests import small_company
@@ -286,11 +287,12 @@ def _lose_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def losing(made: books.Books) -> None:
         make(made)
-        made.warehouse._run(
-            "DELETE FROM audit.transactions WHERE transaction_id ="
-            " (SELECT min(transaction_id) FROM audit.transactions WHERE audit_on = ?)",
-            [MONDAY],
+        kept = Query(
+            "SELECT * FROM audit.transactions WHERE transaction_id <>"
+            " (SELECT min(transaction_id) FROM audit.transactions WHERE audit_on = $monday)",
+            {"monday": MONDAY},
         )
+        made.warehouse.create("transactions", made.warehouse.query(kept))
 
     monkeypatch.setattr(books.Books, "_make_transactions", losing)
 

@@ -180,6 +180,6 @@ def test_13_anybody_can_perform_it_again(audited: Workplace):
     """The stored query on the stored gold finds the same, cell by cell."""
     with audited.store() as store:
         flag = store.flag(flag_id(SECOND, "small company"))
-        compared = {c.finding.rule_id: c for c in reperform(flag, store, audited.data_dir)}
+        compared = {c.finding.rule_id: c for c in reperform(flag, store, audited.settings)}
     assert compared["AN-05"].same is True
     assert compared["AN-05"].differences == ()

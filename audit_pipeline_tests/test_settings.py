@@ -9,6 +9,7 @@ import pytest
 
 from audit_pipeline.model.errors import BadUsage, RulesInvalid
 from audit_pipeline.model.question import Endpoint
+from audit_pipeline.model.workspace import Workspace
 from audit_pipeline.settings import (
     FIRST_DAY,
     Settings,
@@ -53,6 +54,17 @@ def test_everything_can_be_set():
             "LLM_BUDGET_RUN": "0.25",
             "LLM_BUDGET_DAY": "0",
             "LLM_RECORDING": "/answers.jsonl",
+            "AUDIT_AS_OF": "2025-03-02",
+            "AUDIT_POPULATION": "books",
+            "DATABRICKS_HOST": "https://dbc-1.example.com/",
+            "DATABRICKS_WAREHOUSE_ID": "abc",
+            "DATABRICKS_CLIENT_ID": "auditor",
+            "DATABRICKS_CLIENT_SECRET": "secret",
+            "DATABRICKS_CATALOG": "main",
+            "DATABRICKS_GOLD_SCHEMA": "golden",
+            "DATABRICKS_AUDIT_SCHEMA": "audits",
+            "DATABRICKS_SCRATCH_SCHEMA": "scratch",
+            "DATABRICKS_CA_FILE": "/ca.pem",
         }
     )
     assert settings == Settings(
@@ -74,6 +86,19 @@ def test_everything_can_be_set():
             budget_day=Decimal(0),
         ),
         llm_recording=Path("/answers.jsonl"),
+        workspace=Workspace(
+            host="dbc-1.example.com",
+            http_path="/sql/1.0/warehouses/abc",
+            catalog="main",
+            client_id="auditor",
+            client_secret="secret",
+            ca_file="/ca.pem",
+            gold="golden",
+            audit="audits",
+            scratch="scratch",
+            population="books",
+            as_of=dt.date(2025, 3, 2),
+        ),
     )
 
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from audit_pipeline.adapters.fixtures.csv_rows import csv_chunks
 from audit_pipeline.adapters.fixtures.folder import FORMATS, Source, obstacle, stamp
-from audit_pipeline.adapters.fixtures.intake import FileRead, connect, printable, take_in
+from audit_pipeline.adapters.fixtures.intake import connect, printable, take_in
 from audit_pipeline.adapters.fixtures.json_rows import json_chunks
 from audit_pipeline.adapters.fixtures.rows import FileBroken, Rows
 from audit_pipeline.model.errors import BadUsage
+from audit_pipeline.model.gold import FileRead
 from audit_pipeline.model.tables import Column, Kind, Table
 
 _IDS = ("id", "unique_id", "txn_id", "transaction_id", "line_id", "entry_id", "receipt_id")

@@ -87,6 +87,10 @@ class DuckDBWarehouse:
         """
         return self._arrow(query.sql, dict(query.parameters))
 
+    def batches(self, query: Query) -> "Iterator[pa.RecordBatch]":
+        """The same rows, some ten thousand at a time."""
+        yield from self.query(query).to_batches(max_chunksize=50_000)
+
     def rows(self, query: Query) -> list[dict[str, object]]:
         """The rows of a small result, as dictionaries."""
         return self.query(query).to_pylist()
@@ -144,6 +148,44 @@ class DuckDBWarehouse:
             shutil.rmtree(arriving, ignore_errors=True)
         return int(total)
 
+    def merge(self, table: str, key: str, rows: Query | pa.Table, vanished: str) -> int:
+        """Bring a stored table up to date: rows are put in or changed, and some go.
+
+        Args:
+            table: its name; it has one file, not one for each day.
+            key: the column that identifies a row.
+            rows: the table's columns, and `vanished`.
+            vanished: a boolean column: rows where it holds are deleted if they are there.
+
+        Returns:
+            The number of rows that the table has now.
+        """
+        home = self._derived / table
+        home.mkdir(parents=True, exist_ok=True)
+        arriving = home / f".arriving-{uuid.uuid4().hex}.parquet"
+        self.create("arriving", rows)
+        kept = ""
+        if (home / f"{table}.parquet").exists():
+            kept = (
+                f" UNION ALL BY NAME SELECT * FROM read_parquet("
+                f"{quoted(str(home / f'{table}.parquet'))}) AS kept"
+                f' WHERE "{key}" NOT IN (SELECT "{key}" FROM audit.arriving)'
+            )
+        try:
+            self._run(
+                f'COPY (SELECT * FROM (SELECT * EXCLUDE ("{vanished}") FROM audit.arriving'
+                f' WHERE NOT "{vanished}"{kept}) ORDER BY "{key}")'
+                f" TO {quoted(str(arriving))} (FORMAT parquet)"
+            )
+            arriving.replace(home / f"{table}.parquet")
+            ((standing,),) = self._run(
+                f"SELECT count(*) FROM read_parquet({quoted(str(home / f'{table}.parquet'))})"
+            )
+        finally:
+            self._run("DROP TABLE IF EXISTS audit.arriving")
+            arriving.unlink(missing_ok=True)
+        return int(standing)
+
     def _swap(self, home: Path, arriving: Path, from_on: dt.date, to_on: dt.date) -> None:
         for offset in range((to_on - from_on).days + 1):
             day = from_on + dt.timedelta(days=offset)
@@ -175,6 +217,21 @@ class DuckDBWarehouse:
         """Within it, this warehouse's joins run in the order in which the SQL has them."""
         return joins_as_written(self._connection)
 
+    @property
+    def state(self) -> "Snapshot":
+        """What is known of the gold that is read here."""
+        return self.snapshot
+
+    def days(self) -> tuple[dt.date | None, dt.date | None]:
+        """The first and last audit date with a row, kept or not; None where there is no row."""
+        ((first, last),) = self._run(
+            "SELECT min(audit_on), max(audit_on) FROM ("
+            "SELECT audit_on FROM gold.recent_transactions UNION ALL"
+            " SELECT audit_on FROM gold.quarantine"
+            " WHERE table_name = 'recent_transactions')"
+        )
+        return first, last
+
     def query_gold_tables(self, sql: str, parameters: "Sequence[object]" = ()) -> pa.Table:
         """Any read of the gold tables, under the specification's name for it."""
         return self._arrow(sql, list(parameters))
@@ -205,16 +262,3 @@ def joins_as_written(connection: duckdb.DuckDBPyConnection) -> "Iterator[None]":
         yield
     finally:
         connection.execute("RESET disabled_optimizers").fetchall()
-
-
-def days_of(snapshot: "Snapshot") -> tuple[dt.date | None, dt.date | None]:
-    """The first and last audit date with a row, kept or rejected; None where there is no row."""
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            "SELECT min(audit_on), max(audit_on) FROM ("
-            "SELECT audit_on FROM read_parquet($1) UNION ALL SELECT audit_on FROM read_parquet($2)"
-            " WHERE table_name = 'recent_transactions')",
-            [str(snapshot.path("recent_transactions")), str(snapshot.path("quarantine"))],
-        ).fetchall()
-    first, last = found[0]
-    return first, last

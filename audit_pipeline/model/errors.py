@@ -10,7 +10,11 @@
     ├── LedgerUnbalanced             flagged + cleared + quarantined ≠ gold
     ├── FlagUnknown                  no flag has this id
     ├── TransitionRefused            a flag cannot go from this state to that one
-    └── StoreUnavailable             the store cannot be opened or is of another version
+    ├── StoreUnavailable             the store cannot be opened or is of another version
+    └── WarehouseError               Databricks, told apart by who must act:
+        ├── WarehouseRejected        it refuses a statement; asking again changes nothing
+        ├── WarehouseUnavailable     it cannot be reached now; asking again later helps
+        └── WarehouseUnauthorised    it refuses these credentials; a person must act
 
 The exit code of each is decided at the edge, in `cli.py`.
 """
@@ -55,3 +59,19 @@ class TransitionRefused(AuditError):
 
 class StoreUnavailable(AuditError):
     """The store cannot be opened, or its schema is of another version."""
+
+
+class WarehouseError(AuditError):
+    """Databricks; one of the three below, told apart by who must act."""
+
+
+class WarehouseRejected(WarehouseError):
+    """The warehouse refuses a statement: a defect here, or tables that are not as declared."""
+
+
+class WarehouseUnavailable(WarehouseError):
+    """The warehouse cannot be reached, or not now: the step is tried again later."""
+
+
+class WarehouseUnauthorised(WarehouseError):
+    """The warehouse refuses the credentials, or they may not do this: a person must act."""

@@ -29,7 +29,7 @@ from audit_pipeline.adapters.fixtures import (
     rows,
     snapshot,
 )
-from audit_pipeline.adapters.warehouse import days_of
+from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.model.errors import GoldUnreadable
 from audit_pipeline.model.tables import GOLD, RECENT_TRANSACTIONS, Kind, gold_table
 
@@ -338,7 +338,8 @@ def test_a_rejected_row_belongs_to_a_day_that_is_audited(
     rows = [{**GOOD, "date": "2024-03-02"}, {**GOOD, "date": "2024-03-04"}]
     found = read(_folder(tmp_path, "json", [*rows, {**GOOD, "date": dated, "amount": "x"}]))
     assert rejected(found)[0]["audit_on"] == dt.date.fromisoformat(belongs_to)
-    assert days_of(found) == (dt.date(2024, 3, 2), dt.date(2024, 3, 4))
+    with DuckDBWarehouse(found, tmp_path / "derived") as warehouse:
+        assert warehouse.days() == (dt.date(2024, 3, 2), dt.date(2024, 3, 4))
 
 
 def test_without_any_date_the_horizon_is_today(tmp_path: Path) -> None:

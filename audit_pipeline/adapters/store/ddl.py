@@ -1,6 +1,6 @@
 """The schema as text, for each database that someone may want to create it in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Date, Float, Integer, Table
@@ -35,7 +35,7 @@ def statements(dialect: DialectName) -> list[str]:
         ValueError: there is no such dialect.
     """
     if dialect == "databricks":
-        return list(_databricks_statements())
+        return list(databricks_statements())
     if dialect not in ("sqlite", "postgresql"):
         raise ValueError(f"no DDL for {dialect!r}: there is sqlite, postgresql and databricks")
     compiler = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()
@@ -67,16 +67,25 @@ def create_all_tables(cursor: Any) -> None:
         executing.execute(sql)
 
 
-def _databricks_statements() -> Iterator[str]:
-    for table in METADATA.tables.values():
-        yield _databricks_table(table)
+def databricks_statements(
+    tables: Iterable[Table] = (), place: Callable[[str], str] = str
+) -> Iterator[str]:
+    """What creates these tables of the store as Delta tables, repeatably.
+
+    Args:
+        tables: all of them by default.
+        place: the full name of a table, by its own.
+    """
+    for table in tables or METADATA.tables.values():
+        name = place(table.name)
+        yield _databricks_table(table, name)
         checks = [c for c in table.constraints if isinstance(c, CheckConstraint)]
         for check in sorted(checks, key=lambda check: str(check.name)):
-            yield f"ALTER TABLE {table.name} DROP CONSTRAINT IF EXISTS {check.name}"
-            yield f"ALTER TABLE {table.name} ADD CONSTRAINT {check.name} CHECK ({check.sqltext})"
+            yield f"ALTER TABLE {name} DROP CONSTRAINT IF EXISTS {check.name}"
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {check.name} CHECK ({check.sqltext})"
 
 
-def _databricks_table(table: Table) -> str:
+def _databricks_table(table: Table, name: str) -> str:
     lines = [_databricks_column(column) for column in table.columns]
     key = ", ".join(column.name for column in table.primary_key.columns)
     lines.append(f"CONSTRAINT pk_{table.name} PRIMARY KEY ({key})")
@@ -87,7 +96,7 @@ def _databricks_table(table: Table) -> str:
     )
     body = ",\n  ".join(lines)
     created = (
-        f"CREATE TABLE IF NOT EXISTS {table.name} (\n  {body}\n) USING DELTA\n"
+        f"CREATE TABLE IF NOT EXISTS {name} (\n  {body}\n) USING DELTA\n"
         f"COMMENT {_quoted(str(table.info['meaning']))}"
     )
     if all(column.server_default is None for column in table.columns):

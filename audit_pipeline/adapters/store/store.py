@@ -5,6 +5,7 @@ import datetime as dt
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self
 
@@ -243,6 +244,21 @@ class Store:
                     )
                 )
             )
+
+    def flags_of_transactions(
+        self, population: str, transaction_ids: Iterable[str]
+    ) -> list[dict[str, Any]]:
+        """Every flag of these transactions in every state: the columns of `flags`, by id."""
+        found: list[dict[str, Any]] = []
+        with self.reading() as connection:
+            for lot in in_lots(sorted(transaction_ids)):
+                rows = connection.execute(
+                    select(FLAGS).where(
+                        FLAGS.c.population == population, FLAGS.c.transaction_id.in_(lot)
+                    )
+                )
+                found.extend(dict(row) for row in rows.mappings())
+        return sorted(found, key=itemgetter("flag_id"))
 
     def queries_of(self, flag_id: str) -> list[StoredQuery]:
         """What re-performs the findings of a flag, each query once, ordered by rule."""

@@ -26,6 +26,7 @@ from audit_pipeline_tests.databricks.local_warehouse.duckdb_types import (
     in_databricks_words,
     spelled,
 )
+from audit_pipeline_tests.databricks.local_warehouse.duckdb_versions import pinned
 from audit_pipeline_tests.databricks.local_warehouse.engine import (
     CATALOG,
     ColumnOf,
@@ -101,6 +102,7 @@ class DuckDBSession:
     def _run(self, tree: exp.Expr, parameters: Sequence[Parameter]) -> Result:
         if isinstance(tree, exp.Use):
             return self._use(tree)
+        tree = pinned(self, tree)
         if isinstance(tree, exp.Describe):
             return duckdb_commands.describe(self, tree, parameters)
         if isinstance(tree, duckdb_writes.WRITES):

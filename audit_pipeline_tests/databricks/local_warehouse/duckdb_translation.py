@@ -10,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, UnsupportedError
 
+from audit_pipeline_tests.databricks.local_warehouse.duckdb_functions import said_otherwise
 from audit_pipeline_tests.databricks.local_warehouse.engine import CATALOG, SqlError
 from audit_pipeline_tests.databricks.local_warehouse.parameters import Parameter
 from audit_pipeline_tests.databricks.local_warehouse.statements import DIALECT, unsupported
@@ -90,6 +91,7 @@ def _literal(parameter: Parameter) -> exp.Expr:
 
 
 def _translated(node: exp.Expr) -> exp.Expr:
+    node = said_otherwise(node)
     if isinstance(node, (exp.Table, exp.Column)):
         return _named(node)
     if isinstance(node, exp.Div):

@@ -12,6 +12,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from audit_pipeline_tests.databricks.local_warehouse.duckdb_translation import bound, to_duckdb
+from audit_pipeline_tests.databricks.local_warehouse.duckdb_versions import before_write
 from audit_pipeline_tests.databricks.local_warehouse.engine import Result, SqlError, table_of
 from audit_pipeline_tests.databricks.local_warehouse.parameters import Parameter
 from audit_pipeline_tests.databricks.local_warehouse.statements import DIALECT, parse, unsupported
@@ -32,6 +33,7 @@ def write(session: "DuckDBSession", tree: exp.Expr, parameters: Sequence[Paramet
     """INSERT, MERGE, UPDATE, DELETE, TRUNCATE: all of it or nothing."""
     tree = bound(tree, parameters)
     target = tree.expressions[0] if isinstance(tree, exp.TruncateTable) else _table(tree.this)
+    before_write(session, session.key(target))
     with _transaction(session):
         if isinstance(tree, exp.Insert):
             operation, counts = "WRITE", _insert(session, tree)
