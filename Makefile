@@ -64,7 +64,7 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(install)
 
 # pyspark has no wheel: it is built here, by the setuptools of the lock.
-$(VENV)/.databricks: requirements/databricks.txt $(VENV)/.dev
+$(VENV)/.databricks: requirements/databricks.txt $(VENV)/.embedded
 	@echo "Installing $< into $(VENV); once, about two minutes."
 	@$(PIP) install --require-hashes --no-build-isolation --no-deps --no-compile -r $<
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
@@ -85,7 +85,7 @@ setup: $(EMBEDDED) ## Make .venv with what an audit needs (every target does it 
 setup-dev: $(DEV) ## The same, with what the tests and the linters need
 
 .PHONY: setup-databricks
-setup-databricks: $(DEV) $(VENV)/.databricks ## The same, with dagster-databricks, Spark and Sail
+setup-databricks: $(EMBEDDED) $(VENV)/.databricks ## Make .venv with what production needs beside
 
 # --- use -------------------------------------------------------------------------------------
 
@@ -142,6 +142,13 @@ test: $(DEV) ## Run the tests; PYTEST_ARGS='-k one_transaction' runs some, WORKE
 	if [ -z "$(PYTEST_ARGS)$$PYTEST_ADDOPTS" ] && [ "$$($(TREE))" = "$$before" ]; then \
 	    echo "$$before" >$(PASSED); \
 	fi
+
+# Asks a real workspace, the one that DATABRICKS_HOST and the other variables name; it is never
+# asked otherwise.
+.PHONY: smoke-databricks
+smoke-databricks: $(DEV) $(VENV)/.databricks ## Try a real Databricks workspace: needs DATABRICKS_…
+	@SMOKE_DATABRICKS=1 $(BIN)/python -m pytest -n 0 -m smoke --no-header -rA $(PYTEST_ARGS) \
+	    audit_pipeline_tests/databricks/test_smoke.py
 
 .PHONY: test-slow
 test-slow: $(DEV) ## Run the tests that take minutes
@@ -200,7 +207,7 @@ lock: $(UV) ## Remake requirements/ from pyproject.toml; UPGRADE=1 takes newer v
 	@$(COMPILE) $(WHEELS) -o requirements/embedded.txt
 	@$(COMPILE) $(WHEELS) --extra dev -c requirements/embedded.txt -o requirements/dev.txt
 	@$(COMPILE) $(WHEELS) --extra bench -c requirements/dev.txt -o requirements/bench.txt
-	@$(COMPILE) --extra databricks --extra dev --extra spark -c requirements/dev.txt \
+	@$(COMPILE) --extra databricks --extra spark -c requirements/dev.txt \
 	    -o requirements/databricks.txt
 	@$(COMPILE) $(EXTRAS:%=--extra %) -c requirements/databricks.txt -o requirements/all.txt
 

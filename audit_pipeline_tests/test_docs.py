@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from audit_pipeline.cli import main
+from audit_pipeline.variables import VARIABLES, as_example, as_markdown
 
 ROOT = Path(__file__).parent.parent
-OURS = ("AUDIT_", "LLM_", "OPENROUTER_")
+OURS = ("AUDIT_", "DATABRICKS_", "LLM_", "OPENROUTER_")
 
 
 def test_the_rule_catalogue_is_current(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,9 +34,24 @@ def test_the_readme_names_files_that_exist() -> None:
     assert missing == []
 
 
-def test_every_setting_is_in_the_example() -> None:
-    """`.env.example` names each setting that the code reads."""
+def test_every_setting_that_is_read_is_declared() -> None:
+    """`variables.py` has each variable that the code reads, and no other."""
     settings = (ROOT / "audit_pipeline" / "settings.py").read_text(encoding="utf-8")
-    example = (ROOT / ".env.example").read_text(encoding="utf-8")
     read = {word for word in settings.split('"') if word.startswith(OURS) and word.isupper()}
-    assert {name for name in read if name not in example} == set()
+    read |= {"ENVIRONMENT", "DAGSTER_HOME"}
+    assert read == {variable.name for variable in VARIABLES}
+
+
+def test_the_settings_are_documented() -> None:
+    """The README's table and `.env.example` are what `variables.py` would make today."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("<!-- settings -->\n")[1].split("\n<!-- end of settings -->")[0]
+    assert table == as_markdown()
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == as_example()
+
+
+def test_databricks_takes_less_than_ten_lines() -> None:
+    """Of commands, in the README."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = readme.split("## Run on Databricks")[1].split("```")[1].strip().splitlines()[1:]
+    assert 3 < len(commands) < 10
