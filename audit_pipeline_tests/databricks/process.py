@@ -5,12 +5,14 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+START_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 20
 CONTROL_SECONDS_MAX = 120
 ROOT = Path(__file__).parents[2]
@@ -25,7 +27,7 @@ QUICK_RETRIES = {
 
 
 class WarehouseDidNotStart(Exception):
-    """The process ended before it said where it listens; its own words follow."""
+    """The process ended, or was ended, before it said where it listens; its own words follow."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class LocalWarehouse:
             text=True,
         )
         assert self._process.stdout is not None
+        too_late = threading.Timer(START_SECONDS_MAX, self._process.kill)
+        too_late.start()
         line = self._process.stdout.readline()
+        too_late.cancel()
         if not line.startswith("{"):
             self._stop()
             self._errors.seek(0)

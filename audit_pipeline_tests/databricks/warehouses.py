@@ -1,7 +1,6 @@
 """Fixtures: a local warehouse of each engine, one process for the whole run.
 
-They are shared, so a test works in a schema of its own, and clears the faults that it ordered:
-`warehouse_of` does the latter.
+They are shared, so a test works in a schema of its own, and clears the faults that it ordered.
 """
 
 import importlib.util
@@ -21,7 +20,11 @@ def missing_for(engine: str) -> str | None:
     packages = {
         "duckdb": ("databricks.sql", "lz4", "cryptography"),
         "spark": ("databricks.sql", "lz4", "cryptography", "pyspark"),
-        "sail": ("databricks.sql", "lz4", "cryptography", "pyspark", "pysail"),
+        # the rest is what PySpark needs to speak to a server, its extra `connect`
+        "sail": (
+            *("databricks.sql", "lz4", "cryptography", "pyspark", "pysail"),
+            *("grpc", "grpc_status", "google.rpc", "zstandard"),
+        ),
     }
     absent = [name for name in packages[engine] if not _is_there(name)]
     if absent:

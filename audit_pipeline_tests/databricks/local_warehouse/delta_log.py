@@ -4,6 +4,10 @@ import datetime as dt
 import threading
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
+from audit_pipeline_tests.databricks.local_warehouse.engine import TIME_ZONE, SqlError, table_of
+
 Key = tuple[str, str]
 """Schema and table."""
 
@@ -33,13 +37,19 @@ class DeltaLog:
         self._tables: dict[Key, TableLog] = {}
         self._lock = threading.RLock()
 
-    def add(self, key: Key, operation: str, metrics: dict[str, int] | None = None) -> None:
+    def add(
+        self,
+        key: Key,
+        operation: str,
+        metrics: dict[str, int] | None = None,
+        at: dt.datetime | None = None,
+    ) -> None:
         """A commit to a table, made when it is the first."""
         with self._lock:
             log = self._tables.setdefault(key, TableLog())
             written = {name: str(count) for name, count in (metrics or {}).items()}
-            now = dt.datetime.now(dt.UTC)
-            log.versions.append(Version(len(log.versions), now, operation, written))
+            version = Version(len(log.versions), at or dt.datetime.now(dt.UTC), operation, written)
+            log.versions.append(version)
 
     def of(self, key: Key) -> TableLog | None:
         """The log of a table; None for one that never was."""
@@ -55,3 +65,32 @@ class DeltaLog:
         """The table was dropped."""
         with self._lock:
             self._tables.pop(key, None)
+
+
+def history_table(log: DeltaLog, key: Key, limit: int | None) -> pa.Table:
+    """DESCRIBE HISTORY: the newest first.
+
+    Raises:
+        SqlError: there is no such table.
+    """
+    found = log.of(key)
+    if found is None:
+        said = f"The table or view `{'.'.join(key)}` cannot be found."
+        raise SqlError("TABLE_OR_VIEW_NOT_FOUND", said, "42P01")
+    text = pa.string()
+    kinds = {
+        "version": pa.int64(),
+        "timestamp": pa.timestamp("us", TIME_ZONE),
+        "userName": text,
+        "operation": text,
+        "operationMetrics": pa.map_(text, text),
+        "readVersion": pa.int64(),
+    }
+    rows = [
+        (
+            *(commit.number, commit.at, "local-principal", commit.operation),
+            *(list(commit.metrics.items()), commit.number - 1 if commit.number else None),
+        )
+        for commit in found.versions[::-1][:limit]
+    ]
+    return table_of(kinds, rows)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from sqlglot import exp
 
+from audit_pipeline_tests.databricks.local_warehouse.delta_log import history_table
 from audit_pipeline_tests.databricks.local_warehouse.duckdb_translation import to_duckdb
 from audit_pipeline_tests.databricks.local_warehouse.duckdb_types import spelled
 from audit_pipeline_tests.databricks.local_warehouse.engine import (
@@ -86,29 +87,10 @@ def _is_like(pattern: str | None, name: str) -> bool:
 
 
 def _history(session: "DuckDBSession", match: re.Match[str]) -> pa.Table:
-    tree = parse(f"SELECT * FROM {match['table']}")
-    table = tree.find(exp.Table)
+    table = parse(f"SELECT * FROM {match['table']}").find(exp.Table)
     assert table is not None
-    log = session.log.of(session.key(table))
-    if log is None:
-        raise _not_found(match["table"])
-    newest_first = log.versions[::-1][: int(match["limit"]) if match["limit"] else None]
-    kinds = {
-        "version": pa.int64(),
-        "timestamp": pa.timestamp("us", "Etc/UTC"),
-        "userName": TEXT,
-        "operation": TEXT,
-        "operationMetrics": pa.map_(TEXT, TEXT),
-        "readVersion": pa.int64(),
-    }
-    rows = [
-        (
-            *(commit.number, commit.at, "local-principal", commit.operation),
-            *(list(commit.metrics.items()), commit.number - 1 if commit.number else None),
-        )
-        for commit in newest_first
-    ]
-    return table_of(kinds, rows)
+    limit = int(match["limit"]) if match["limit"] else None
+    return history_table(session.log, session.key(table), limit)
 
 
 def _tidy(session: "DuckDBSession", match: re.Match[str]) -> pa.Table:

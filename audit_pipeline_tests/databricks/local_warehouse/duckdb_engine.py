@@ -21,7 +21,6 @@ from audit_pipeline_tests.databricks.local_warehouse.duckdb_translation import (
     to_duckdb,
 )
 from audit_pipeline_tests.databricks.local_warehouse.duckdb_types import (
-    TIME_ZONE,
     as_databricks_returns,
     in_databricks_words,
     spelled,
@@ -29,6 +28,7 @@ from audit_pipeline_tests.databricks.local_warehouse.duckdb_types import (
 from audit_pipeline_tests.databricks.local_warehouse.duckdb_versions import pinned
 from audit_pipeline_tests.databricks.local_warehouse.engine import (
     CATALOG,
+    TIME_ZONE,
     ColumnOf,
     Relation,
     Result,

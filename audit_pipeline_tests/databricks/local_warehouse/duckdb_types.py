@@ -6,10 +6,7 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from audit_pipeline_tests.databricks.local_warehouse.engine import SqlError
-
-TIME_ZONE = "Etc/UTC"
-"""The session time zone of a SQL warehouse, until a workspace sets another."""
+from audit_pipeline_tests.databricks.local_warehouse.engine import TIME_ZONE, SqlError
 
 _ERRORS: tuple[tuple[str, str, str], ...] = (
     (r"\[DIVIDE_BY_ZERO\]", "DIVIDE_BY_ZERO", "22012"),

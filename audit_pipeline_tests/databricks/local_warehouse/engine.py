@@ -13,6 +13,10 @@ CATALOG = "main"
 """The catalog that every local warehouse has; a new session is in its schema `default`."""
 
 
+TIME_ZONE = "Etc/UTC"
+"""The session time zone of a SQL warehouse, until a workspace sets another."""
+
+
 class SqlError(Exception):
     """A statement that was refused, in the words and with the code of Databricks.
 
