@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit_pipeline_tests.databricks.process import LocalWarehouse
+from audit_pipeline_tests.databricks.process import LocalWarehouse, WarehouseDidNotStart
 
 sql = pytest.importorskip("databricks.sql", reason="make setup-databricks")
 exc = pytest.importorskip("databricks.sql.exc")
@@ -72,6 +72,30 @@ def _run(connection: Any, statement: str, parameters: dict[str, Any] | None = No
 
 def _value(connection: Any, statement: str, parameters: dict[str, Any] | None = None) -> Any:
     return _run(connection, statement, parameters).column(0)[0].as_py()
+
+
+# ── starting ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_gold_is_there_from_the_start(tmp_path: Path) -> None:
+    """And the process ends with the block."""
+    (tmp_path / "gold").mkdir()
+    pq.write_table(pa.table({"txn_id": ["t1"]}), tmp_path / "gold" / "receipts.parquet")
+    with LocalWarehouse("duckdb", data=tmp_path) as warehouse:
+        arguments = warehouse.settings().connect_arguments(catalog="main", schema="gold")
+        with sql.connect(**arguments) as connected:
+            assert _value(connected, "SELECT txn_id FROM receipts") == "t1"
+        process = warehouse._process
+    assert process is not None
+    assert process.returncode == 0
+
+
+def test_a_warehouse_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(WarehouseDidNotStart, match=r"no <schema>/<table>\.parquet in it"),
+        LocalWarehouse("duckdb", data=tmp_path),
+    ):
+        pass
 
 
 # ── types ───────────────────────────────────────────────────────────────────────────────────────

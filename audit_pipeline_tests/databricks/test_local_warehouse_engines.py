@@ -16,7 +16,7 @@ import pytest
 
 from audit_pipeline_tests.databricks.process import LocalWarehouse
 from audit_pipeline_tests.databricks.test_local_warehouse import HOSTILE, PARAMETERS
-from audit_pipeline_tests.databricks.test_local_warehouse_sql import ERRORS
+from audit_pipeline_tests.databricks.test_local_warehouse_sql import ERRORS, FUNCTIONS
 
 sql = pytest.importorskip("databricks.sql", reason="make setup-databricks")
 exc = pytest.importorskip("databricks.sql.exc")
@@ -35,7 +35,12 @@ GOLD = {
 }
 
 
-@pytest.fixture(scope="module", params=["spark", "sail"])
+ENGINES = [
+    pytest.param(engine, marks=pytest.mark.xdist_group(engine)) for engine in ("spark", "sail")
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def warehouse(request: pytest.FixtureRequest) -> LocalWarehouse:
     return request.getfixturevalue(f"{request.param}_warehouse")
 
@@ -93,6 +98,17 @@ def test_decimals_add_up_as_databricks_types_them(connection: Any) -> None:
         rows = cursor.fetchall_arrow()
     assert rows.schema.types == [pa.decimal128(28, 2), pa.decimal128(22, 6), pa.float64()]
     assert rows.to_pylist() == [{"total": Decimal(3), "mean": Decimal(1), "quarter": 0.25}]
+
+
+def test_functions_mean_what_the_engine_on_duckdb_makes_of_them(
+    warehouse: LocalWarehouse, connection: Any
+) -> None:
+    if warehouse.engine == "sail":
+        pytest.skip("Sail is here for its Delta tables, not as a witness of functions")
+    own_names = "current_catalog()"
+    asked = [(expression, value) for expression, value in FUNCTIONS if expression != own_names]
+    (found,) = _rows(connection, f"SELECT {', '.join(expression for expression, _ in asked)}")
+    assert dict(zip([e for e, _ in asked], found, strict=True)) == dict(asked)
 
 
 def test_an_error_keeps_its_class_and_its_sqlstate(connection: Any) -> None:

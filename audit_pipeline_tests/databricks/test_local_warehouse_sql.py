@@ -229,6 +229,40 @@ def test_a_session_starts_where_it_is_told(duckdb_warehouse: LocalWarehouse, fin
         sql.connect(**arguments(catalog="main", schema="nowhere"))
 
 
+# ── functions ───────────────────────────────────────────────────────────────────────────────────
+
+SUNDAY = "DATE'2025-02-02'"
+INSTANT = "TIMESTAMP'2025-02-02T03:04:05.5Z'"
+FUNCTIONS = [
+    (f"dayofweek({SUNDAY})", 1),
+    (f"weekday({SUNDAY})", 6),
+    (f"extract(DAYOFWEEK FROM {SUNDAY})", 1),
+    (f"extract(DAYOFWEEK_ISO FROM {SUNDAY})", 7),
+    (f"CAST({INSTANT} AS STRING)", "2025-02-02 03:04:05.5"),
+    ("CAST(CAST(1.50 AS DECIMAL(18,2)) AS STRING)", "1.50"),
+    (f"unix_timestamp({INSTANT})", 1738465445),
+    ("unix_timestamp('1970-01-01 00:01:00')", 60),
+    ("to_timestamp('1970-01-01 00:01:00') = timestamp_seconds(60)", True),
+    ("bround(2.5)", 2),
+    ("7 / 2", 3.5),
+    ("1 / nullif(0, 0)", None),
+    ("try_divide(1, 0)", None),
+    ("current_catalog()", "main"),
+]
+
+
+@pytest.mark.parametrize(("expression", "value"), FUNCTIONS)
+def test_a_function_means_what_it_means_on_databricks(
+    connection: Any, expression: str, value: Any
+) -> None:
+    """The values are those of Databricks' reference; Spark is asked the same ones."""
+    assert _rows(connection, f"SELECT {expression} AS x") == [(value,)]
+
+
+def test_a_percentile_lies_between_two_values(connection: Any) -> None:
+    assert _rows(connection, "SELECT percentile(id, 0.5) FROM range(4)") == [(1.5,)]
+
+
 # ── errors ──────────────────────────────────────────────────────────────────────────────────────
 
 ERRORS = [

@@ -49,6 +49,18 @@ def _running(engine: str) -> Iterator[LocalWarehouse]:
         yield warehouse
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, one of them runs all tests of an engine that is slow to start.
+
+    A test that asks for such a warehouse by `getfixturevalue` carries the mark itself.
+    """
+    for item in items:
+        for engine in ("spark", "sail"):
+            if f"{engine}_warehouse" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(engine))
+
+
 @pytest.fixture(scope="session")
 def duckdb_warehouse() -> Iterator[LocalWarehouse]:
     """Databricks SQL translated to DuckDB; starts in a second."""

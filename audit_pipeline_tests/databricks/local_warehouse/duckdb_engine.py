@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from audit_pipeline_tests.databricks.local_warehouse import duckdb_commands, duckdb_writes
 from audit_pipeline_tests.databricks.local_warehouse.delta_log import DeltaLog
+from audit_pipeline_tests.databricks.local_warehouse.duckdb_functions import MACROS
 from audit_pipeline_tests.databricks.local_warehouse.duckdb_translation import (
     INTERNAL_CATALOG,
     SNAPSHOT_PREFIX,
@@ -55,6 +56,7 @@ class DuckDBEngine:
             "SET threads = 2",
             f"ATTACH ':memory:' AS {INTERNAL_CATALOG}",
             f'CREATE SCHEMA {INTERNAL_CATALOG}."{DEFAULT_SCHEMA}"',
+            *MACROS,
         ):
             self._database.execute(statement)
 

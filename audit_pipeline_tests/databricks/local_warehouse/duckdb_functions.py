@@ -1,108 +1,87 @@
-"""Functions of Databricks that DuckDB has under another name, or with another meaning."""
+"""Functions whose meaning differs between Databricks and DuckDB, and sqlglot does not tell."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
+import sqlglot
 from sqlglot import exp
 
-from audit_pipeline.adapters.databricks.regex import BOUNDARY
+from audit_pipeline_tests.databricks.local_warehouse.statements import DIALECT
+
+AS_STRING = "memory.main.databricks_string"
+UNIX_SECONDS = "memory.main.databricks_unix_timestamp"
+
+MACROS = (
+    # an instant is written without its zone, which is that of the session
+    f"""CREATE MACRO {AS_STRING}(x) AS CASE typeof(x)
+        WHEN 'TIMESTAMP WITH TIME ZONE' THEN regexp_replace(CAST(x AS VARCHAR), '\\+00$', '')
+        ELSE CAST(x AS VARCHAR) END""",
+    # of an instant, a date or a text alike
+    f"CREATE MACRO {UNIX_SECONDS}(x) AS CAST(floor(epoch(CAST(x AS TIMESTAMPTZ))) AS BIGINT)",
+)
+"""What to define once in a database, for what depends on the type of a value."""
+
+_DEFAULT_FORMAT = sqlglot.parse_one("unix_timestamp(x)", read=DIALECT).args["format"].name
 
 
-def _get(call: exp.Anonymous) -> exp.Expr:
-    """`get(array, i)` counts from 0; beyond the end it is null in both."""
-    array, at = call.expressions
-    place = exp.Add(this=exp.paren(at), expression=exp.Literal.number(1))
-    return exp.Anonymous(this="LIST_EXTRACT", expressions=[array, place])
-
-
-def _format_number(call: exp.Anonymous) -> exp.Expr:
-    """`format_number(x, 2)`: thousands in groups, that many decimals."""
-    number, decimals = call.expressions
-    shape = exp.Literal.string(f"{{:,.{decimals.name}f}}")
-    return exp.Anonymous(this="FORMAT", expressions=[shape, exp.cast(number, "DOUBLE")])
-
-
-def _conv(call: exp.Anonymous) -> exp.Expr:
-    """`conv(text, 16, 10)`: a number in another base, as a text."""
-    text, base, target = call.expressions
-    if (base.name, target.name) != ("16", "10"):
-        raise NotImplementedError(f"conv from {base.name} to {target.name}")
-    prefixed = exp.DPipe(this=exp.Literal.string("0x"), expression=text, safe=True)
-    return exp.cast(exp.cast(prefixed, "BIGINT"), "VARCHAR")
-
-
-def _weekday(call: exp.Anonymous) -> exp.Expr:
-    """0 is Monday here; DuckDB's function of the same name begins with Sunday."""
-    number = exp.Anonymous(this="ISODOW", expressions=call.expressions)
-    return exp.paren(exp.Sub(this=number, expression=exp.Literal.number(1)))
-
-
-FUNCTIONS: dict[str, Callable[[exp.Anonymous], exp.Expr]] = {
-    "GET": _get,
-    "FORMAT_NUMBER": _format_number,
-    "CONV": _conv,
-    "WEEKDAY": _weekday,
-}
-"""By name in capitals."""
-
-
-def said_otherwise(node: exp.Expr) -> exp.Expr:
-    """The node as DuckDB says it; itself where both say the same."""
-    if isinstance(node, exp.Anonymous) and node.name.upper() in FUNCTIONS:
-        return FUNCTIONS[node.name.upper()](node)
-    rewrite = _REWRITES.get(type(node))
-    return node if rewrite is None else rewrite(node)
-
-
-def _pattern(node: Any) -> exp.Expr:
-    # RE2 looks neither ahead nor behind, and its own boundary is what was meant.
-    if BOUNDARY not in node.name:
-        return node
-    return exp.Literal.string(node.name.replace(BOUNDARY, r"\b"))
-
-
-def _replacement(node: Any) -> exp.Expr:
-    r"""`$1` in Java's replacements, where `\$` is a dollar."""
-    said = node.args.get("replacement")
-    if isinstance(said, exp.Literal):
-        text = re.sub(r"(?<!\\)\$(\d)", r"\\\1", said.name).replace(r"\$", "$")
-        node.set("replacement", exp.Literal.string(text))
+def translated_function(node: exp.Expr) -> exp.Expr:
+    """The same for DuckDB; the node itself where there is no difference."""
+    for kind, rule in _RULES:
+        if type(node) is kind:
+            return rule(node)
     return node
 
 
-def _reversed(node: Any) -> exp.Expr:
-    """Of a list, which a text is not: here only lists are joined after it."""
-    if not isinstance(node.parent, exp.ArrayToString):
+def _plus_one(node: exp.Expr) -> exp.Expr:
+    """Sunday is 1 for Databricks and 0 for DuckDB."""
+    return exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number(1)))
+
+
+def _extracted(node: exp.Extract) -> exp.Expr:
+    part = node.name.upper()
+    if part in ("DAYOFWEEK_ISO", "DOW_ISO"):
+        node.set("this", exp.var("ISODOW"))
+    return _plus_one(node) if part in ("DAYOFWEEK", "DOW") else node
+
+
+def _cast(node: exp.Cast) -> exp.Expr:
+    if node.to.is_type(exp.DataType.Type.TEXT):
+        return exp.Anonymous(this=AS_STRING, expressions=[node.this])
+    if node.to.this == exp.DataType.Type.TIMESTAMP:
+        # to_timestamp, which gives an instant, is parsed as a cast to a time without a zone
+        node.set("to", exp.DataType.build("TIMESTAMPTZ"))
+    return node
+
+
+def _unix_timestamp(node: exp.StrToUnix) -> exp.Expr:
+    if node.args["format"].name != _DEFAULT_FORMAT:
         return node
-    return exp.Anonymous(this="LIST_REVERSE", expressions=[node.this])
+    return exp.Anonymous(this=UNIX_SECONDS, expressions=[node.this])
 
 
-def _quantile(node: Any) -> exp.Expr:
-    """`percentile_disc(p) WITHIN GROUP (ORDER BY x)`, which DuckDB takes with a literal p only."""
-    names = {exp.PercentileDisc: "QUANTILE_DISC", exp.PercentileCont: "QUANTILE_CONT"}
-    name = names.get(type(node.this))
-    if name is None:
-        return node
-    (ordered,) = node.expression.expressions
-    return exp.Anonymous(this=name, expressions=[ordered.this, node.this.this])
-
-
-def _percentile(node: Any) -> exp.Expr:
-    # `percentile` goes between two values; DuckDB's `quantile` takes one of them.
+def _percentile(node: exp.Quantile) -> exp.Expr:
+    """Databricks' percentile lies between two values; DuckDB's quantile is one of them."""
     return exp.Anonymous(this="QUANTILE_CONT", expressions=[node.this, node.args["quantile"]])
 
 
-def _bytes(node: Any) -> exp.Expr:
-    # A letter for each byte, so that levenshtein counts bytes, as DuckDB's does anyhow.
-    return node.this.this if isinstance(node.this, exp.Encode) else node
+def _by_name(node: exp.Anonymous) -> exp.Expr:
+    name, given = node.name.upper(), node.expressions
+    if name == "WEEKDAY":  # Monday is 0
+        iso = exp.Anonymous(this="ISODOW", expressions=given)
+        return exp.paren(exp.Sub(this=iso, expression=exp.Literal.number(1)))
+    if name == "TIMESTAMP_SECONDS":
+        return exp.Anonymous(this="TO_TIMESTAMP", expressions=given)
+    if name == "BROUND":
+        digits = given[1] if len(given) > 1 else exp.Literal.number(0)
+        return exp.Anonymous(this="ROUND_EVEN", expressions=[given[0], digits])
+    return node
 
 
-_REWRITES: dict[type[exp.Expr], Callable[[Any], exp.Expr]] = {
-    exp.Literal: _pattern,
-    exp.RegexpReplace: _replacement,
-    exp.Reverse: _reversed,
-    exp.WithinGroup: _quantile,
-    exp.Quantile: _percentile,
-    exp.Decode: _bytes,
-}
+_RULES: tuple[tuple[type[exp.Expr], Callable[[Any], exp.Expr]], ...] = (
+    (exp.DayOfWeek, _plus_one),
+    (exp.Extract, _extracted),
+    (exp.Cast, _cast),
+    (exp.StrToUnix, _unix_timestamp),
+    (exp.Quantile, _percentile),
+    (exp.Anonymous, _by_name),
+)

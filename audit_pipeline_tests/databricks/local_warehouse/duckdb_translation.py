@@ -10,7 +10,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, UnsupportedError
 
-from audit_pipeline_tests.databricks.local_warehouse.duckdb_functions import said_otherwise
+from audit_pipeline_tests.databricks.local_warehouse.duckdb_functions import translated_function
+from audit_pipeline_tests.databricks.local_warehouse.duckdb_spellings import said_otherwise
 from audit_pipeline_tests.databricks.local_warehouse.engine import CATALOG, SqlError
 from audit_pipeline_tests.databricks.local_warehouse.parameters import Parameter
 from audit_pipeline_tests.databricks.local_warehouse.statements import DIALECT, unsupported
@@ -105,7 +106,7 @@ def _translated(node: exp.Expr) -> exp.Expr:
         return exp.func("current_schema")
     if isinstance(node, exp.CurrentCatalog):
         return exp.Literal.string(CATALOG)
-    return node
+    return translated_function(node)
 
 
 def _named(node: exp.Table | exp.Column) -> exp.Expr:
