@@ -134,13 +134,11 @@ TREE = GIT_INDEX_FILE=$(VENV)/tree.index git add -A . 2>/dev/null \
     && GIT_INDEX_FILE=$(VENV)/tree.index git write-tree 2>/dev/null
 # What the tree was when all tests last passed.
 PASSED := $(VENV)/.passed
-# Tests of one group (`xdist_group`) share what is slow to start, so one worker runs them all.
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: test
 test: $(DEV) ## Run the tests; PYTEST_ARGS='-k one_transaction' runs some, WORKERS=2
 	@before=$$($(TREE)); rm -f $(PASSED); \
-	$(PYTEST) $(PYTEST_ARGS) || exit; \
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS) || exit; \
 	if [ -z "$(PYTEST_ARGS)$$PYTEST_ADDOPTS" ] && [ "$$($(TREE))" = "$$before" ]; then \
 	    echo "$$before" >$(PASSED); \
 	fi
@@ -154,7 +152,7 @@ smoke-databricks: $(DEV) $(VENV)/.databricks ## Try a real Databricks workspace:
 
 .PHONY: test-slow
 test-slow: $(DEV) ## Run the tests that take minutes
-	@$(PYTEST) -m slow $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)
 
 # What CI runs. Does not test a second time what `make test` has just passed, file by file.
 .PHONY: check

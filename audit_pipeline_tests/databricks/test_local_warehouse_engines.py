@@ -35,12 +35,7 @@ GOLD = {
 }
 
 
-ENGINES = [
-    pytest.param(engine, marks=pytest.mark.xdist_group(engine)) for engine in ("spark", "sail")
-]
-
-
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=["spark", "sail"])
 def warehouse(request: pytest.FixtureRequest) -> LocalWarehouse:
     return request.getfixturevalue(f"{request.param}_warehouse")
 

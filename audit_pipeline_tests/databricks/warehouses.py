@@ -1,4 +1,4 @@
-"""Fixtures: a local warehouse of each engine, one process for the whole run.
+"""Fixtures: a local warehouse of each engine, one process for the whole run of a worker.
 
 They are shared, so a test works in a schema of its own, and clears the faults that it ordered.
 """
@@ -45,20 +45,11 @@ def _running(engine: str) -> Iterator[LocalWarehouse]:
     missing = missing_for(engine)
     if missing is not None:
         pytest.skip(missing)
-    with LocalWarehouse(engine) as warehouse:
+    with pytest.MonkeyPatch.context() as patched, LocalWarehouse(engine) as warehouse:
+        # the connector would go to a proxy that the environment names, also for this machine
+        for name in ("NO_PROXY", "no_proxy"):
+            patched.setenv(name, "127.0.0.1,localhost")
         yield warehouse
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, one of them runs all tests of an engine that is slow to start.
-
-    A test that asks for such a warehouse by `getfixturevalue` carries the mark itself.
-    """
-    for item in items:
-        for engine in ("spark", "sail"):
-            if f"{engine}_warehouse" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(engine))
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ class SparkSqlSession:
     def __init__(self, spark: Any, catalog: str) -> None:
         self.spark, self.catalog = spark, catalog
         self._lock = threading.RLock()
+        self._parameters: Sequence[Parameter] = ()
 
     # ── what an engine decides ──────────────────────────────────────────────────────────────────
 
@@ -84,39 +85,43 @@ class SparkSqlSession:
 
     def execute(self, statement: str, parameters: Sequence[Parameter]) -> Result:
         """Run one statement."""
-        try:
-            return self._execute(statement, parameters)
-        except SqlError:
-            raise
-        except Exception as error:
-            said = self.in_databricks_words(error)
-            if said is None:
+        with self._lock:
+            # a value may be megabytes of JSON, which sqlglot takes long to read: markers of a
+            # name become literals at last, in `run`; those of a position may come only once
+            named = all(parameter.name for parameter in parameters)
+            self._parameters = parameters if named else ()
+            try:
+                return self._execute(statement if named else with_literals(statement, parameters))
+            except SqlError:
                 raise
-            raise said from error
+            except Exception as error:
+                said = self.in_databricks_words(error)
+                if said is None:
+                    raise
+                raise said from error
 
-    def _execute(self, statement: str, parameters: Sequence[Parameter]) -> Result:
+    def _execute(self, statement: str) -> Result:
         if re.fullmatch(TIDY, statement, re.IGNORECASE | re.DOTALL):
             return NOTHING
         history = re.fullmatch(HISTORY, statement, re.IGNORECASE)
         if history:
             limit = int(history["limit"]) if history["limit"] else None
             return Result(self.history(history["table"], limit))
-        bound = with_literals(statement, parameters)
-        if re.fullmatch(CREATION, bound, re.IGNORECASE | re.DOTALL):
-            tree = parse(bound)
+        if re.fullmatch(CREATION, statement, re.IGNORECASE | re.DOTALL):
+            tree = parse(statement)
             assert isinstance(tree, exp.Create)
             return self.create(tree)
-        if re.fullmatch(DROP, bound, re.IGNORECASE | re.DOTALL):
-            tree = parse(bound)
+        if re.fullmatch(DROP, statement, re.IGNORECASE | re.DOTALL):
+            tree = parse(statement)
             assert isinstance(tree, exp.Drop)
-            return self.drop(tree, bound)
-        if re.fullmatch(REPLACEMENT, bound, re.IGNORECASE | re.DOTALL):
-            tree = parse(bound)
+            return self.drop(tree, statement)
+        if re.fullmatch(REPLACEMENT, statement, re.IGNORECASE | re.DOTALL):
+            tree = parse(statement)
             if isinstance(tree, exp.Insert) and tree.args.get("where") is not None:
                 return self.replace_where(tree)
-        if re.fullmatch(WRITE, bound, re.IGNORECASE | re.DOTALL):
-            return self.write(bound)
-        return Result(self._read(bound))
+        if re.fullmatch(WRITE, statement, re.IGNORECASE | re.DOTALL):
+            return self.write(statement)
+        return Result(self._read(statement))
 
     def _read(self, statement: str) -> pa.Table:
         named: set[str] = set()
@@ -137,8 +142,9 @@ class SparkSqlSession:
         return rows
 
     def run(self, statement: str) -> pa.Table:
-        """The rows of a statement, in the engine's own words but for the name of the catalog."""
-        rows = self.spark.sql(in_catalog(statement, self.catalog)).toArrow()
+        """The rows of a statement, with the engine's name of the catalog and without markers."""
+        named = in_catalog(statement, self.catalog)
+        rows = self.spark.sql(with_literals(named, self._parameters)).toArrow()
         # PySpark calls the zone of the session UTC, whatever name it was given
         fields = [
             field.with_type(pa.timestamp("us", TIME_ZONE))
