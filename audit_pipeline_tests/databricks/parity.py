@@ -30,8 +30,6 @@ SUSPECTS = """SELECT audit_on, transaction_id, CAST(60 AS INTEGER) AS points
 FROM audit.transactions WHERE audit_on BETWEEN $from_on AND $to_on"""
 DIGITS = 9
 """Of a double: sums are added up in another order."""
-REPEATS = 2
-"""How often a statement is asked again with other parameters, of the same tables or others."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +90,22 @@ def gold_of(snapshot: Snapshot) -> Iterator[tuple[str, pa.Table]]:
             yield f"gold.{name}", warehouse.query(Query(f'SELECT * FROM gold."{name}"'))
 
 
-def differences(steps: list[Step], show: Show, ask: Ask) -> list[str]:
+def differences(steps: list[Step], show: Show, ask: Ask, repeats: int = 1) -> list[str]:
     """Where another engine answers otherwise; one line for each statement that it does so of.
 
     Args:
         steps: of `audit`; the gold tables are shown already.
         show: lets a derived table be these rows in the other engine.
         ask: the other engine's answer.
+        repeats: how often one SQL is asked again, where the audit asked it with other parameters
+            or of other tables: those with the most rows.
     """
-    asked: dict[str, int] = {}
     found: list[str] = []
     shown: dict[str, pa.Table] = {}
     current: dict[str, pa.Table] = {}
-    for step in steps:
-        if step.query is not None and asked.get(step.query.sql, 0) < REPEATS:
-            # An empty table tells little: it does not use up a turn.
-            asked[step.query.sql] = asked.get(step.query.sql, 0) + (1 if step.rows.num_rows else 0)
+    telling = _most_telling(steps, repeats)
+    for place, step in enumerate(steps):
+        if step.query is not None and place in telling:
             for table, rows in current.items():
                 if f"audit.{table}" in step.query.sql and shown.get(table) is not rows:
                     show(f"audit.{table}", rows)
@@ -121,6 +119,18 @@ def differences(steps: list[Step], show: Show, ask: Ask) -> list[str]:
         if step.table is not None:
             current[step.table] = step.rows
     return found
+
+
+def _most_telling(steps: list[Step], repeats: int) -> set[int]:
+    places: dict[str, list[int]] = {}
+    for place, step in enumerate(steps):
+        if step.query is not None:
+            places.setdefault(step.query.sql, []).append(place)
+    return {
+        place
+        for same in places.values()
+        for place in sorted(same, key=lambda one: -steps[one].rows.num_rows)[:repeats]
+    }
 
 
 def difference(ours: pa.Table, theirs: pa.Table) -> str:
@@ -155,12 +165,15 @@ def _one_side(ours: pa.Table, theirs: pa.Table) -> str:
 
 def _rows(table: pa.Table) -> list[tuple[Any, ...]]:
     rows = [tuple(_plain(value) for value in row.values()) for row in table.to_pylist()]
-    return sorted(rows, key=lambda row: repr(_coarse(row)))
+    # The last digits decide only between rows that are otherwise alike.
+    return sorted(rows, key=lambda row: (repr(_coarse(row)), repr(row)))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else value.normalize()
+    if isinstance(value, float):
+        return value + 0.0  # not below zero
     if isinstance(value, dt.datetime):
         return value.replace(tzinfo=None)
     if isinstance(value, dict):

@@ -34,6 +34,7 @@ SETTINGS = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.ui.showConsoleProgress": "false",
+    "spark.sql.constraintPropagation.enabled": "false",
 }
 
 
