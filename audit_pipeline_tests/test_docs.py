@@ -20,6 +20,7 @@ def test_the_rule_catalogue_is_current(capsys: pytest.CaptureFixture[str]) -> No
 def test_the_readme_names_files_that_exist() -> None:
     """Every path in backticks that looks like a file of the project is there."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = text.replace(as_markdown(), "")  # models' names look like paths, defaults like files
     named = {
         word
         for word in text.split("`")[1::2]
