@@ -307,8 +307,9 @@ disposed AS (
   GROUP BY entry.audit_on
 ),
 days AS (
-  SELECT CAST(day AS DATE) AS audit_on
-  FROM (SELECT unnest(generate_series($from_on, $to_on, INTERVAL 1 DAY)) AS day) AS days
+  SELECT CAST(each_on AS DATE) AS audit_on
+  FROM (SELECT unnest(generate_series(CAST($from_on AS DATE), CAST($to_on AS DATE),
+    INTERVAL 1 DAY)) AS each_on) AS every_day
 )
 SELECT days.audit_on,
   coalesce(received.n, 0) + coalesce(rejected.n, 0) AS transactions,

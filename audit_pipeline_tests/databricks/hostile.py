@@ -84,7 +84,7 @@ def drawn(strategy: st.SearchStrategy[T], number: int, of_seed: int = 0) -> list
         database=None,
         deadline=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     test: Callable[[], None] = seed(of_seed)(quick(given(strategy)(keep)))
     test()

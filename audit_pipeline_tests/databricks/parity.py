@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from audit_pipeline.adapters.fixtures import Snapshot
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
+from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.books import TABLES, Books
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.tables import GOLD
+from audit_pipeline.publishing import LEDGER
 from audit_pipeline.scored import benford_of
 from audit_pipeline_tests.books_of import AGENTS, packaged_rules
 
@@ -67,7 +69,7 @@ class RecordingWarehouse(DuckDBWarehouse):
 
 
 def audit(snapshot: Snapshot, derived: Path, from_on: dt.date, to_on: dt.date) -> list[Step]:
-    """Every statement of an audit of these days: all tables, all rules, the documents, Benford."""
+    """Every statement of an audit of these days: all tables, rules and documents, the ledger."""
     rules = packaged_rules()
     with RecordingWarehouse(snapshot, derived) as warehouse:
         books = Books(warehouse, rules, from_on, to_on)
@@ -80,6 +82,10 @@ def audit(snapshot: Snapshot, derived: Path, from_on: dt.date, to_on: dt.date) -
         suspects = warehouse.query(Query(SUSPECTS, {"from_on": from_on, "to_on": to_on}))
         warehouse.query(books.enrich(suspects))
         benford_of(warehouse, rules, from_on, to_on)
+        warehouse.query(gate.check_freshness(to_on))
+        flagged = Query("SELECT DISTINCT transaction_id FROM audit.recurring")
+        warehouse.create("flagged", warehouse.query(flagged))
+        warehouse.query(Query(LEDGER, {"from_on": from_on, "to_on": to_on}))
         return warehouse.steps
 
 

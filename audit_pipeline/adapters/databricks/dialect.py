@@ -4,10 +4,12 @@ sqlglot translates; what it leaves with another meaning is put right here, one s
 each difference, and what no rewrite knows is refused by name. The session must have its time zone
 set to UTC and ANSI mode on, which is a SQL warehouse's default.
 
-Two differences cannot be seen in a text without types, so the SQL itself keeps clear of them: a
+Some differences cannot be seen in a text without types, so the SQL itself keeps clear of them: a
 double is rounded before it is cast to an integer or a decimal (DuckDB rounds, Spark cuts off or
-rounds the shortest decimal), and days between dates are `date_diff` (a difference of dates is an
-interval in Spark).
+rounds the shortest decimal), days between dates are `date_diff` (a difference of dates is an
+interval in Spark), what `quantile_disc` makes of integers is cast to one (it is a double in Spark),
+a double that is shown as text is made a decimal (Java writes 1.0E7), and the length of a list is
+`array_length`.
 """
 
 from dataclasses import dataclass

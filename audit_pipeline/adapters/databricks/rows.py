@@ -44,7 +44,7 @@ def percentile(node: exp.Expr) -> exp.Expr:
 
 
 def percentile_disc(node: exp.Expr) -> exp.Expr:
-    """A percentile that is one of the values; in a window, see `window`."""
+    """A percentile that is one of the values, as a double; in a window, see `window`."""
     if isinstance(node.parent, exp.Window):
         return node
     order = exp.Order(expressions=[exp.Ordered(this=node.this, nulls_first=False)])

@@ -1,6 +1,8 @@
--- AN-08 A vendor whose name reads like an established vendor's but is spelled with other
--- characters: `micr0soft`, a Cyrillic letter, rn for m. Established is a name in the vendor master
--- or one that was paid several times before.
+-- AN-08 A charge of a vendor whose name reads like an established vendor's but is spelled with
+-- other characters: `micr0soft`, a Cyrillic letter, rn for m. Established is a name in the vendor
+-- master, or one that was charged $charges_min times before, and before the look-alike first was.
+-- Left out are names of fewer than $letters_min letters and names of the master itself. Measured:
+-- earlier charges of the established one.
 WITH spelled AS (
   SELECT vendor_key, vendor_id, vendor_name, method, skeleton,
     replace(vendor_key, ' ', '') AS letters

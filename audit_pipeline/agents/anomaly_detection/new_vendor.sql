@@ -1,5 +1,6 @@
--- AN-04 The first payment to a vendor that is not in the vendor master, of a size that only a
--- tenth of the company's charges reach.
+-- AN-04 The first payment ever to a vendor that is not in the vendor master, of a size that only a
+-- tenth of the company's charges of the year before reach. Left out are months with fewer than
+-- $history_min charges of history. Measured: the amount, against the upper decile.
 SELECT score.audit_on, score.transaction_id, score.amount AS measured,
   score.upper_decile AS threshold, score.amount, score.vendor, score.upper_decile
 FROM audit.scores AS score

@@ -1,5 +1,8 @@
--- AN-02 A recurring payment whose amount was stable and is not any more: off from the usual amount
--- and from the one before, so that a price that has changed is told once.
+-- AN-02 A recurring payment whose amount was stable and is not any more: off from the usual amount,
+-- and from the one before, by more than $drift_share of the usual one and $spreads times its median
+-- spread, so that a price that has changed is told once. Stable is a steady series whose amounts
+-- lie within $stable_share, or one of $gaps_robust gaps whose median spread does. Left out are
+-- payments far from their day. Measured: the share by which it is off.
 SELECT audit_on, transaction_id,
   round(abs(cents - usual_cents) / usual_cents, 4) AS measured,
   round($drift_share + $spreads * cents_spread / usual_cents, 4) AS threshold,

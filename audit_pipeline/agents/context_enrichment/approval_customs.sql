@@ -1,5 +1,6 @@
--- How many charges from the limit on, dated before each month, were properly approved by mail
--- beforehand.
+-- How many charges from the limit on, dated before each month, are known, and which share of them
+-- was approved by mail beforehand, by somebody else from a domain of the company. One row for each
+-- month that has such charges and is not the first.
 WITH months AS (
   SELECT DISTINCT CAST(date_trunc('month', occurred_on) AS DATE) AS month_on
   FROM audit.approved_charges

@@ -1,4 +1,7 @@
--- CX-02 Charges from the approval limit on that were approved only after they were made.
+-- CX-02 Charges from $limit on that were approved only after they were made, but within the days
+-- that the rule waits, by somebody else from a domain of the company. Asked only where such charges
+-- customarily are approved beforehand: at least $seen_min of them, and $usual_share of them, before
+-- the charge's month. Measured: days from the charge to the approval.
 SELECT charge.occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
   charge.transaction_id, date_diff('day', charge.occurred_on, charge.approved_on) AS measured, 0 AS threshold,
   charge.amount, charge.vendor, charge.occurred_on AS charged_on, charge.approver,

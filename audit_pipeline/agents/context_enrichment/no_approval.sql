@@ -1,5 +1,7 @@
--- CX-03 Charges from the approval limit on for which no approval was found, where charges of that
--- size customarily have one. One by the spender, or from outside, is CX-05 or CX-06.
+-- CX-03 Charges from $limit on for which no approval was found within the days that the rule waits,
+-- where charges of that size customarily have one: at least $seen_min of them, and $usual_share of
+-- them, before the charge's month. One by the spender, or from outside, is CX-05 or CX-06.
+-- Measured: the amount.
 SELECT charge.occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
   charge.transaction_id, charge.amount AS measured, $limit AS threshold,
   charge.amount, charge.vendor, charge.occurred_on AS charged_on, $limit AS approval_limit,

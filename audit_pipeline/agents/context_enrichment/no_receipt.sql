@@ -1,6 +1,8 @@
--- CX-01 Charges without a receipt, where charges of that category and size customarily have one.
--- Size goes in powers of two; where too few charges of that size are known, the whole category is
--- asked. Custom is what was so before the first day of the charge's month.
+-- CX-01 Card charges from $amount_min on that have no matched receipt once the rule has waited,
+-- where charges of that category and size customarily have one: at least $usual_share of $seen_min
+-- or more. Size goes in powers of two; where too few charges of that size are known, the whole
+-- category is asked. Custom is what was so before the first day of the charge's month. Measured:
+-- the customary share.
 WITH receipted AS (
   SELECT left_id, min(audit_on) AS audit_on
   FROM audit.matches WHERE kind = 'charge_to_receipt' GROUP BY left_id

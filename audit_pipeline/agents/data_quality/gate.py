@@ -119,11 +119,12 @@ def check_freshness(to_on: dt.date) -> Query:
 ),
 gaps AS (
   SELECT domain, occurred_on,
-    occurred_on - lag(occurred_on) OVER (PARTITION BY domain ORDER BY occurred_on) AS gap_days
+    date_diff('day', lag(occurred_on) OVER (PARTITION BY domain ORDER BY occurred_on), occurred_on)
+      AS gap_days
   FROM days
 )
 SELECT domain, max(occurred_on) AS last_on, count(*) AS days,
-  greatest(coalesce(quantile_disc(gap_days, 0.95), 1), 1) AS usual_gap_days
+  CAST(greatest(coalesce(quantile_disc(gap_days, 0.95), 1), 1) AS BIGINT) AS usual_gap_days
 FROM gaps
 GROUP BY domain
 ORDER BY domain"""
@@ -198,11 +199,27 @@ def gate_reasons(
     return reasons
 
 
-_HELD = """SELECT audit_on, transaction_id, {measured} AS measured, {threshold} AS threshold,
+_HELD = """{head}
+SELECT audit_on, transaction_id, {measured} AS measured, {threshold} AS threshold,
   amount, vendor, dated, reason{more}
 FROM audit.quarantined
 WHERE rule_id = '{rule_id}' AND audit_on BETWEEN $from_on AND $to_on
 QUALIFY row_number() OVER (PARTITION BY audit_on, transaction_id ORDER BY row_number) = 1"""
+
+_HEADS = {
+    "DQ-01": """-- DQ-01 Ledger entries in which a required value is missing: the id, the source,
+-- the amount, the vendor or the date, the first of these that is. They are
+-- quarantined, and no other rule audits them. Where several rows of a day go by
+-- one id, the first row of the file stands for them. Measured: 1, against 0.""",
+    "DQ-03": """-- DQ-03 Ledger entries that repeat the id of an earlier entry, by day and then by
+-- row: the first copy is audited, the later ones are quarantined. Left out are
+-- copies that are incomplete or dated in the future, which DQ-01 and DQ-05 name.
+-- Measured: 1, against 0.""",
+    "DQ-05": """-- DQ-05 Ledger entries that are dated after the day on which the data was
+-- received. They are quarantined, and no other rule audits them. Left out are
+-- incomplete ones, which DQ-01 names. Where several rows of a day go by one id,
+-- the first row of the file stands for them. Measured: the days ahead.""",
+}
 
 _HELD_FACTS = {
     "amount": "gold.recent_transactions.amount",
@@ -211,14 +228,22 @@ _HELD_FACTS = {
     "reason": "audit.quarantined.reason",
 }
 
-REJECTED = """SELECT audit_on, coalesce(row_id, 'row:' || row_number) AS transaction_id,
+REJECTED = """-- DQ-02 Rows of the ledger's file that could not be read as an entry: a value of
+-- another kind than its column's, with the value as it was written, its file and
+-- its row. They are counted and set aside when the file is read. Where several
+-- rows of a day go by one id, the first counts. Measured: 1, against 0.
+SELECT audit_on, coalesce(row_id, 'row:' || row_number) AS transaction_id,
   1 AS measured, 0 AS threshold, field, reason, raw, file, row_number
 FROM gold.quarantine
 WHERE table_name = 'recent_transactions' AND audit_on BETWEEN $from_on AND $to_on
 QUALIFY row_number() OVER (
   PARTITION BY audit_on, coalesce(row_id, 'row:' || row_number) ORDER BY row_number) = 1"""
 
-FOREIGN_CURRENCY = """WITH by_day AS (
+FOREIGN_CURRENCY = """-- DQ-06 Ledger entries in another currency than the company's own, which
+-- is the one that most entries have had up to that day (of equals, the
+-- first by its code). No amount is converted. Left out are entries without
+-- a currency, which count as the company's own. Measured: 1, against 0.
+WITH by_day AS (
   SELECT audit_on, currency, count(*) AS entries
   FROM audit.transactions
   WHERE currency IS NOT NULL
@@ -244,7 +269,9 @@ WHERE entry.currency <> own.own_currency"""
 DETECTORS: tuple[Detector, ...] = (
     Detector(
         "DQ-01",
-        _HELD.format(rule_id="DQ-01", measured=1, threshold=0, more=", missing_field"),
+        _HELD.format(
+            head=_HEADS["DQ-01"], rule_id="DQ-01", measured=1, threshold=0, more=", missing_field"
+        ),
         {**_HELD_FACTS, "missing_field": "audit.quarantined.missing_field"},
     ),
     Detector(
@@ -260,7 +287,13 @@ DETECTORS: tuple[Detector, ...] = (
     ),
     Detector(
         "DQ-03",
-        _HELD.format(rule_id="DQ-03", measured=1, threshold=0, more=", row_number, first_row"),
+        _HELD.format(
+            head=_HEADS["DQ-03"],
+            rule_id="DQ-03",
+            measured=1,
+            threshold=0,
+            more=", row_number, first_row",
+        ),
         {
             **_HELD_FACTS,
             "row_number": "gold.recent_transactions.row_number",
@@ -269,7 +302,13 @@ DETECTORS: tuple[Detector, ...] = (
     ),
     Detector(
         "DQ-05",
-        _HELD.format(rule_id="DQ-05", measured="days_ahead", threshold=0, more=", days_ahead"),
+        _HELD.format(
+            head=_HEADS["DQ-05"],
+            rule_id="DQ-05",
+            measured="days_ahead",
+            threshold=0,
+            more=", days_ahead",
+        ),
         {**_HELD_FACTS, "days_ahead": "audit.quarantined.days_ahead"},
     ),
     Detector(

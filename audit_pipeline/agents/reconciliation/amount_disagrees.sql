@@ -1,4 +1,6 @@
--- RC-05 Ledger entries whose own statement line has another amount, and what the slip looks like.
+-- RC-05 Ledger entries whose own statement line, of the same id, has another amount: off by
+-- $difference_min or more. The shape says what slip it looks like: the sign, a decimal point, two
+-- digits. Found on the day on which both are known. Measured: the difference without its sign.
 WITH linked AS (
   SELECT entry.transaction_id, entry.audit_on, entry.amount, entry.cents, entry.vendor,
     line.line_id AS statement_id, line.amount AS statement_amount, line.cents AS statement_cents,

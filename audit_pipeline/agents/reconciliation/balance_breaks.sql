@@ -1,5 +1,7 @@
--- RC-09 Bank lines whose running balance does not follow from the balance before them. With it, the
--- ledger entry of exactly the missing amount that has no bank line: what was removed.
+-- RC-09 Bank lines whose running balance is off by $difference_min or more from the balance before
+-- them and their own amount. With it, the ledger entry of exactly the missing amount that has no
+-- bank line: what was removed. Left out are gaps in which a line could not be read, whose amount
+-- they may be. Measured: the missing amount without its sign.
 WITH gaps AS (
   SELECT *, balance - expected AS missing
   FROM audit.balance_breaks

@@ -1,5 +1,7 @@
 -- RC-02 Charges that a statement's payment left out: the payment is lower than the statement's
--- lines, and these lines are the smallest set that makes up the difference to the cent.
+-- lines, and these lines are the smallest set that makes up the difference to the cent. One row for
+-- each charge and day; where two payments left one out, the first id counts. Measured: the whole
+-- difference.
 SELECT statement.audit_on, line.line_id AS transaction_id,
   statement.difference AS measured, 0 AS threshold,
   line.amount, line.vendor, line.line_on AS charged_on,

@@ -1,5 +1,7 @@
--- RC-04 Statement lines that the ledger does not have. Asked of a statement only where the ledger
--- keeps entries of that source at all.
+-- RC-04 Statement lines that the ledger does not have, once the rule has waited: neither their id
+-- nor a matched entry. Asked of a statement only where the ledger keeps entries of that source at
+-- all, from its first one on. Left out is what a batch or a reversal explains with a confidence of
+-- $explained_min. Measured: the amount without its sign.
 WITH kept AS (
   SELECT source, min(occurred_on) AS first_on FROM audit.transactions GROUP BY source
 ),

@@ -1,5 +1,7 @@
--- RC-03 Ledger entries that their own source's statement does not have: neither the id nor a line
--- of that amount, day and vendor. Asked only on days for which that statement has lines.
+-- RC-03 Ledger entries that their own source's statement does not have, once the rule has waited:
+-- neither the id nor a line of that amount, day and vendor. Asked only of days for which that
+-- statement has lines. Left out is what a batch or a reversal explains with a confidence of
+-- $explained_min. Measured: the days that the rule waits.
 WITH reach AS (
   SELECT 'credit_card' AS source, min(line_on) AS first_on FROM audit.card_lines
   UNION ALL

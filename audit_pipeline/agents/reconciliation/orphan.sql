@@ -1,5 +1,7 @@
--- RC-08 Card charges that no bank line matches, where the bank pays charges one by one: no statement
--- of the card is paid, and such a match has been seen before. The specification's orphan finder.
+-- RC-08 Card charges that no bank line matches, where the bank pays charges one by one: no
+-- statement of the card is paid, and such a match has been seen before. The specification's orphan
+-- finder. Asked once the rule has waited, of days that the bank's lines reach by $window_days,
+-- while these are no older than $feed_days days. Measured: the days that the rule waits.
 WITH cohort AS (
   SELECT transaction_id, occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
     amount, vendor, occurred_on,

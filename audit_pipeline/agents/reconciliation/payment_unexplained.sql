@@ -1,5 +1,6 @@
 -- RC-06 Card payments that are not the sum of their period's lines, where no small set of lines
--- explains the difference, or where more was paid than the statement has.
+-- explains the difference, or where more was paid than the statement has. Left out are payments
+-- that are settled, or short by a set that RC-02 names. Measured: the difference without its sign.
 SELECT statement.audit_on, statement.payment_id AS transaction_id,
   abs(statement.difference) AS measured, 0 AS threshold, statement.paid, statement.payment_on,
   statement.card, statement.lines, statement.lines_total, statement.difference,

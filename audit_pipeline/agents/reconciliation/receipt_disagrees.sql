@@ -1,6 +1,7 @@
--- RC-07 Charges above their own receipt by more than is customary in their category (a tip).
--- The customary share is the 99th percentile of what earlier matched charges of the category were
--- above their receipts.
+-- RC-07 Charges above their own matched receipt by more than is customary in their category (a tip)
+-- and $margin on top. The customary share is the 99th percentile of what the category's charges
+-- matched before that month were above their receipts. Left out are categories with fewer than
+-- $seen_min of these. Measured: the share above the receipt.
 WITH matched AS (
   SELECT match.audit_on, match.left_id AS transaction_id, match.right_id AS receipt_id,
     entry.amount, entry.vendor, entry.category, receipt.amount AS receipt_amount,
@@ -23,8 +24,9 @@ customary AS (
 )
 SELECT matched.audit_on, matched.transaction_id, round(matched.share, 4) AS measured,
   round(customary.usual_share + $margin, 4) AS threshold, matched.amount, matched.vendor,
-  matched.receipt_id, matched.receipt_amount, round(customary.usual_share, 4) AS usual_share,
-  round(matched.share, 4) AS share, matched.posterior AS match_probability,
+  matched.receipt_id, matched.receipt_amount,
+  CAST(round(customary.usual_share, 4) AS DECIMAL(38,4)) AS usual_share,
+  CAST(round(matched.share, 4) AS DECIMAL(38,4)) AS share, matched.posterior AS match_probability,
   matched.terms AS match_terms, matched.rivals AS match_rivals
 FROM matched
 JOIN customary

@@ -107,7 +107,10 @@ FROM (
 ) AS named"""
 
 
-LEDGER_IDS = """SELECT txn_id, min(audit_on) AS first_on
+LEDGER_IDS = """-- Every id that the ledger names, and the first day on which it does: quarantined
+-- entries and rows that could not be read, too, since their statement lines are
+-- not orphans. Left out are entries without an id.
+SELECT txn_id, min(audit_on) AS first_on
 FROM (
   SELECT txn_id, audit_on FROM gold.recent_transactions WHERE txn_id IS NOT NULL
   UNION ALL
@@ -115,7 +118,6 @@ FROM (
   WHERE table_name = 'recent_transactions' AND row_id IS NOT NULL
 ) AS ids
 GROUP BY txn_id"""
-"""Every id the ledger names, quarantined entries too: their statement lines are not orphans."""
 
 CARD_PAYMENTS = """SELECT line_id, line_on, cents, vendor
 FROM audit.bank_lines

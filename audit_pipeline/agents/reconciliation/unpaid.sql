@@ -1,5 +1,7 @@
 -- RC-01 Card charges that no statement's payment covers, once a payment has had time to come. Asked
--- of cards whose statements the bank pays, as soon as one of their periods is known.
+-- of cards whose statements the bank pays, as soon as one of their periods is known, and only as
+-- far as the bank's lines reach. Left out are charges that a bank line of their own pays. Measured:
+-- the days that the rule waits.
 WITH cohort AS (
   SELECT transaction_id, occurred_on + CAST($matures_after_days AS INTEGER) AS audit_on,
     amount, vendor, occurred_on, regexp_extract(card_number, '([0-9]{4})[^0-9]*$', 1) AS last4
