@@ -47,25 +47,33 @@ def environment_of(warehouse: LocalWarehouse, **more: str) -> dict[str, str]:
     }
 
 
-def set_up(workspace: Workspace) -> None:
-    """What an administrator and `audit-pipeline databricks setup` do once."""
+def set_up(workspace: Workspace, *, is_delta: bool = True) -> None:
+    """What an administrator and `audit-pipeline databricks setup` do once.
+
+    Args:
+        is_delta: the engine's tables take constraints; Spark's own do not.
+    """
     session = Session(workspace)
     try:
         for schema in (workspace.schema(workspace.audit), workspace.scratch_schema()):
             session.run(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     finally:
         session.close()
-    create_tables(workspace)
+    if is_delta:
+        create_tables(workspace)
 
 
 @contextmanager
-def staged(home: Path, books: Path, warehouse: LocalWarehouse, **more: str) -> Iterator[Workplace]:
+def staged(
+    home: Path, books: Path, warehouse: LocalWarehouse, *, is_delta: bool = True, **more: str
+) -> Iterator[Workplace]:
     """A workplace whose gold is in the warehouse, of the same name and horizon as the folder's.
 
     Args:
         home: for the store and Dagster's history.
         books: a fixture folder, loaded into the warehouse.
         warehouse: an empty one.
+        is_delta: as for `set_up`.
         more: other variables.
     """
     snapshot = read_fixtures(books, home / "read")
@@ -76,7 +84,7 @@ def staged(home: Path, books: Path, warehouse: LocalWarehouse, **more: str) -> I
         **more,
     }
     environment = environment_of(warehouse, **known)
-    set_up(Settings.workspace_of(environment))
+    set_up(Settings.workspace_of(environment), is_delta=is_delta)
     with pytest.MonkeyPatch.context() as patched:
         # Dagster reads what is secret when a step begins, from the process's own environment.
         for name, value in environment.items():

@@ -1,7 +1,7 @@
 """A real Databricks workspace: does it take what the local warehouse takes?
 
-Asked only by `make smoke-databricks`, with the variables of the README. It reads gold, writes to the
-scratch schema only, and drops what it wrote.
+Asked only by `make smoke-databricks`, with the variables of the README. It reads gold, writes to
+the scratch schema only, and drops what it wrote.
 """
 
 import os
