@@ -127,6 +127,10 @@ bench-reconciliation: $(DEV) $(VENV)/.bench ## Measure how well and fast lines a
 bench-anomalies: $(DEV) $(VENV)/.bench ## Measure how well and fast unusual charges are found; ARGS='…'
 	@$(BIN)/python -m audit_pipeline_tests.bench_anomalies $(ARGS)
 
+.PHONY: bench-databricks
+bench-databricks: $(DEV) ## Measure what an audit fetches from the warehouse; ARGS='…'
+	@$(BIN)/python -m audit_pipeline_tests.bench_databricks $(ARGS)
+
 # --- check -----------------------------------------------------------------------------------
 
 # The tree id of everything here that git does not ignore, committed or not; nothing without git.
