@@ -28,7 +28,7 @@ def failed_audits(context: dg.RunFailureSensorContext, store: AuditStore) -> Non
     run_id = run.root_run_id or run.run_id
     with store.opened() as opened:
         state = opened.restore_workflow_state(run_id)
-        if state and state.get("workflow_status") == "in_progress":
+        if state and state.get("workflow_status") in ("in_progress", "paused"):
             opened.save_workflow_state(run_id, {**state, "workflow_status": "failed"})
 
 

@@ -1,7 +1,7 @@
 """Asset checks: the quality gate and the disposition ledger block, the others warn."""
 
+import inspect
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import dagster as dg
@@ -9,7 +9,7 @@ import dagster as dg
 from audit_pipeline import assets, publishing
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.model.query import Query
-from audit_pipeline.resources import AuditStore, Gold, dates_of, step_errors
+from audit_pipeline.resources import AuditStore, Gold, dates_of, paused, step_errors
 from audit_pipeline.steps import gate_reasons
 
 
@@ -19,11 +19,16 @@ def _check(
     """An asset check that meets the outside as a step does: it waits for it, without traceback."""
 
     def made(body: Callable[..., dg.AssetCheckResult]) -> dg.AssetChecksDefinition:
-        @wraps(body)
-        def guarded(*arguments: Any, **named: Any) -> dg.AssetCheckResult:
-            with step_errors():
-                return body(*arguments, **named)
+        wanted = inspect.signature(body).parameters
 
+        def guarded(
+            context: dg.AssetCheckExecutionContext, gold: Gold, store: AuditStore
+        ) -> dg.AssetCheckResult:
+            given = {"context": context, "gold": gold, "store": store}
+            with step_errors(), paused(store, context.run):
+                return body(**{name: given[name] for name in wanted})
+
+        guarded.__name__, guarded.__doc__ = body.__name__, body.__doc__
         return dg.asset_check(retry_policy=assets.OUTSIDE, **more)(guarded)
 
     return made

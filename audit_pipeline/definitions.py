@@ -18,6 +18,7 @@ from audit_pipeline.settings import Settings
 def build(settings: Settings) -> dg.Definitions:
     """Everything Dagster needs, for these settings."""
     gold = gold_of(settings)
+    store = AuditStore(url=settings.store_url)
     stored = DatabricksIOManager if settings.workspace is not None else FixtureIOManager
     return dg.Definitions(
         assets=ASSETS,
@@ -28,8 +29,8 @@ def build(settings: Settings) -> dg.Definitions:
         executor=dg.in_process_executor,
         resources={
             "gold": gold,
-            "store": AuditStore(url=settings.store_url),
-            "partitions": stored(gold=gold),
+            "store": store,
+            "partitions": stored(gold=gold, store=store),
             "llm": AskedModel(recording=str(settings.llm_recording or "")),
         },
     )

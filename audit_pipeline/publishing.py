@@ -412,13 +412,23 @@ def close(step: Step, store: Store) -> list[PartitionRow]:
     return days
 
 
+_COUNT, _TOTAL = pa.int64(), pa.decimal128(20, 2)
+LEDGER_ROWS = pa.schema(
+    [
+        ("audit_on", pa.date32()),
+        ("transactions", _COUNT), ("amount", _TOTAL),
+        ("flagged", _COUNT), ("flagged_amount", _TOTAL),
+        ("cleared", _COUNT), ("cleared_amount", _TOTAL),
+        ("quarantined", _COUNT), ("quarantined_amount", _TOTAL),
+    ]
+)  # fmt: skip
+"""The columns of `audit_log`."""
+
+
 def ledger_table(days: Sequence[PartitionRow]) -> pa.Table:
-    """The ledger as rows."""
-    names = (
-        "audit_on", "transactions", "amount", "flagged", "flagged_amount",
-        "cleared", "cleared_amount", "quarantined", "quarantined_amount",
-    )  # fmt: skip
-    return pa.table({name: [getattr(day, name) for day in days] for name in names})
+    """The ledger as rows: LEDGER_ROWS, however small its amounts are."""
+    columns = [[getattr(day, name) for day in days] for name in LEDGER_ROWS.names]
+    return pa.table(columns, LEDGER_ROWS)
 
 
 def ledger_markdown(days: Sequence[PartitionRow]) -> str:

@@ -7,7 +7,7 @@ process; a re-execution in a new process opens its own and derives the same tabl
 import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -308,6 +308,19 @@ def step_errors() -> Iterator[None]:
         raise dg.Failure(description=message, allow_retries=False) from fault
 
 
+@contextmanager
+def paused(store: AuditStore, run: dg.DagsterRun) -> Iterator[None]:
+    """Let the workflow say that it stands still while Dagster waits for the warehouse."""
+    try:
+        yield
+    except WarehouseUnavailable:
+        with suppress(StoreUnavailable), store.opened() as opened:
+            run_id = run.root_run_id or run.run_id
+            state = opened.restore_workflow_state(run_id)
+            opened.save_workflow_state(run_id, {**state, "workflow_status": "paused"})
+        raise
+
+
 def dates_of(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> tuple[dt.date, dt.date]:
@@ -332,13 +345,15 @@ class PartitionStore(dg.ConfigurableIOManager):
     """Stores an asset's rows where gold is, and hands them on as Arrow."""
 
     gold: dg.ResourceDependency[Gold]
+    store: dg.ResourceDependency[AuditStore]
 
     def handle_output(self, context: dg.OutputContext, obj: Content) -> None:
         """Replace the partitions of the run's range by `obj`, or merge it."""
         from_on, to_on = _range(context)
-        warehouse, table = self.gold.books(from_on, to_on).warehouse, _table(context)
+        table = _table(context)
         place = {"dagster/table_name": self.gold.place_of(table)}
-        with step_errors():
+        with step_errors(), paused(self.store, context.step_context.dagster_run):
+            warehouse = self.gold.books(from_on, to_on).warehouse
             if table in MERGED:
                 key, vanished = MERGED[table]
                 rows = warehouse.merge(table, key, obj, vanished)
@@ -349,7 +364,7 @@ class PartitionStore(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> pa.Table | None:
         """The stored rows of the range; None when there are none."""
         from_on, to_on = _range(context)
-        with step_errors():
+        with step_errors(), paused(self.store, context.step_context.dagster_run):
             warehouse = self.gold.books(from_on, to_on).warehouse
             return warehouse.stored(_table(context), from_on, to_on)
 

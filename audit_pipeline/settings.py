@@ -136,7 +136,7 @@ def _workspace(env: Mapping[str, str], wrong: list[str], *, is_asked: bool = Tru
     path, warehouse = said("DATABRICKS_HTTP_PATH"), said("DATABRICKS_WAREHOUSE_ID")
     token, client = said("DATABRICKS_TOKEN"), said("DATABRICKS_CLIENT_ID")
     secret = said("DATABRICKS_CLIENT_SECRET")
-    catalog = said("DATABRICKS_CATALOG")
+    catalog, ca_file = said("DATABRICKS_CATALOG"), said("DATABRICKS_CA_FILE")
     for missing, line in (
         (is_asked and not host, "DATABRICKS_HOST: the workspace's host name"),
         (
@@ -146,6 +146,10 @@ def _workspace(env: Mapping[str, str], wrong: list[str], *, is_asked: bool = Tru
         (
             is_asked and not token and not (client and secret),
             "DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET: who asks",
+        ),
+        (
+            is_asked and ca_file and not Path(ca_file).is_file(),
+            f"DATABRICKS_CA_FILE={ca_file}: there is no such file",
         ),
         (not catalog, "DATABRICKS_CATALOG: the catalog in which gold lies"),
     ):
@@ -158,7 +162,7 @@ def _workspace(env: Mapping[str, str], wrong: list[str], *, is_asked: bool = Tru
         token=token,
         client_id="" if token else client,
         client_secret="" if token else secret,
-        ca_file=said("DATABRICKS_CA_FILE"),
+        ca_file=ca_file,
         gold=said("DATABRICKS_GOLD_SCHEMA", "gold"),
         audit=said("DATABRICKS_AUDIT_SCHEMA", "audit"),
         scratch=said("DATABRICKS_SCRATCH_SCHEMA", "audit_scratch"),

@@ -6,7 +6,7 @@ step ends, also when it fails.
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -17,7 +17,7 @@ from audit_pipeline.adapters.contracts import FINDING_SCHEMA, check_findings
 from audit_pipeline.agents.audit_logging import ToolLog
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.books import TABLES, Books
-from audit_pipeline.model.errors import GateClosed, WarehouseUnavailable
+from audit_pipeline.model.errors import GateClosed, StoreUnavailable, WarehouseUnavailable
 from audit_pipeline.model.query import Query
 from audit_pipeline.resources import AuditStore, Gold, dates_of, step_errors
 
@@ -160,5 +160,6 @@ def step_of(
                         writer.append_events(step.log.events)
         except WarehouseUnavailable:
             # Dagster tries the step again; until then the run stands still, and says so.
-            opened.save_workflow_state(run_id, {**state, "workflow_status": "paused"})
+            with suppress(StoreUnavailable):  # what the warehouse said is the error to tell
+                opened.save_workflow_state(run_id, {**state, "workflow_status": "paused"})
             raise

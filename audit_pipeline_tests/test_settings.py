@@ -35,7 +35,9 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert settings.llm.api_key == ""
 
 
-def test_everything_can_be_set():
+def test_everything_can_be_set(tmp_path: Path):
+    ca_file = tmp_path / "ca.pem"
+    ca_file.touch()
     settings = Settings.from_env(
         {
             "ENVIRONMENT": "staging",
@@ -64,7 +66,7 @@ def test_everything_can_be_set():
             "DATABRICKS_GOLD_SCHEMA": "golden",
             "DATABRICKS_AUDIT_SCHEMA": "audits",
             "DATABRICKS_SCRATCH_SCHEMA": "scratch",
-            "DATABRICKS_CA_FILE": "/ca.pem",
+            "DATABRICKS_CA_FILE": str(ca_file),
         }
     )
     assert settings == Settings(
@@ -92,7 +94,7 @@ def test_everything_can_be_set():
             catalog="main",
             client_id="auditor",
             client_secret="secret",
-            ca_file="/ca.pem",
+            ca_file=str(ca_file),
             gold="golden",
             audit="audits",
             scratch="scratch",

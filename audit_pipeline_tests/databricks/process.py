@@ -71,24 +71,44 @@ class LocalWarehouse:
     Args:
         engine: duckdb, spark or sail.
         data: a folder of `<schema>/<table>.parquet`, to be the tables of catalog `main`.
+        home: a folder to keep its port, its tokens and its certificate in: for `start_again`.
 
     Raises:
         WarehouseDidNotStart: on entering the block.
     """
 
-    def __init__(self, engine: str = "duckdb", data: Path | None = None) -> None:
+    def __init__(
+        self, engine: str = "duckdb", data: Path | None = None, home: Path | None = None
+    ) -> None:
         self.engine = engine
-        self._data = data
+        self._data, self._home = data, home
         self._process: subprocess.Popen[str] | None = None
         self._said: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def kill(self) -> None:
+        """End it as a crash does; its tables in memory are lost."""
+        assert self._process is not None
+        self._process.kill()
+        self._stop()
+        self._errors.close()
+
+    def start_again(self) -> None:
+        """After `kill`: another process under the same address; whoever was let in still is."""
+        self._start()
+
+    def _start(self) -> None:
         module = "audit_pipeline_tests.databricks.local_warehouse"
         command = [sys.executable, "-m", module, "--engine", self.engine]
         if self._data is not None:
             command += ["--data", str(self._data)]
+        if self._home is not None:
+            command += ["--home", str(self._home)]
         # to a file and not to a pipe, which would fill and stop the process when nobody reads
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 — closed when the process has ended
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -114,7 +134,6 @@ class LocalWarehouse:
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
         )
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()

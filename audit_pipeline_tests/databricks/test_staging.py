@@ -9,6 +9,7 @@ import pytest
 
 from audit_pipeline.adapters.databricks.connection import Session
 from audit_pipeline.model.stored import STORED
+from audit_pipeline.reperformance import reperform
 from audit_pipeline_tests.databricks.process import LocalWarehouse
 from audit_pipeline_tests.databricks.staging import staged, workspace_of
 from audit_pipeline_tests.databricks.warehouses import missing_for
@@ -119,3 +120,20 @@ def test_secrets_are_named_and_not_shown(place: Workplace):
     shown = str(resources["gold"])
     assert place.environment["DATABRICKS_TOKEN"] not in shown
     assert "DATABRICKS_TOKEN" in shown
+
+
+def test_an_audit_is_re_performed_after_gold_has_changed(
+    place: Workplace, warehouse: LocalWarehouse
+):
+    """It reads the versions that it read; the last test here, for it changes gold."""
+    with place.store() as store:
+        found = {row["transaction_id"]: row for row in place.findings() if row["rule_id"] < "CX"}
+        flag = store.flag(
+            next(row["flag_id"] for row in place.flags() if row["transaction_id"] in found)
+        )
+        asked(warehouse, "DELETE FROM main.gold.recent_transactions WHERE amount > 0")
+        (left,) = asked(warehouse, "SELECT count(*) AS n FROM main.gold.recent_transactions")
+        assert left["n"] < place.rows("audit_partitions")[0]["transactions"]
+        compared = reperform(flag, store, place.settings)
+    assert compared
+    assert [one.differences for one in compared if one.same is not True] == []

@@ -3,9 +3,13 @@
 They are shared, so a test works in a schema of its own, and clears the faults that it ordered.
 """
 
+import gc
 import importlib.util
 import shutil
+import time
+import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,3 +72,22 @@ def spark_warehouse() -> Iterator[LocalWarehouse]:
 def sail_warehouse() -> Iterator[LocalWarehouse]:
     """Sail: tables are real Delta tables, without Java."""
     yield from _running("sail")
+
+
+@pytest.fixture
+def connector_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the connector would have slept between attempts: it does not."""
+    asked: list[float] = []
+    quick = SimpleNamespace(sleep=asked.append, time=time.time)
+    for module in ("databricks.sql.auth.retry", "urllib3.util.retry"):
+        monkeypatch.setattr(f"{module}.time", quick)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def broken_sockets() -> Iterator[None]:
+    """The connector leaves a socket whose reply broke off to the garbage collector."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

@@ -1,20 +1,12 @@
-"""The real connector, its sessions, and its errors told apart by who must act.
-
-Rejected SQL is a defect and is not asked again. What is unavailable is asked again later, by the
-connector for seconds and by Dagster for minutes. What is unauthorised waits for a person.
-"""
+"""The real connector and its sessions."""
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from audit_pipeline.model.errors import (
-    WarehouseRejected,
-    WarehouseUnauthorised,
-    WarehouseUnavailable,
-)
+from audit_pipeline.adapters.databricks.faults import UNKNOWN_SESSION, told_apart
+from audit_pipeline.adapters.databricks.oauth import MachineTokens
 from audit_pipeline.model.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,15 +16,6 @@ ATTEMPTS = 4
 """Of one HTTP request by the connector itself; a step is tried again over half an hour."""
 RETRY_AFTER_MAX = 20.0
 """Seconds between two of these attempts; the connector's own bound is a minute."""
-
-_NOT_ALLOWED = ("INSUFFICIENT_PERMISSIONS", "PERMISSION_DENIED", "INSUFFICIENT_PRIVILEGES")
-_LATER = (
-    "DELTA_CONCURRENT",
-    "CONCURRENT_APPEND",
-    "Invalid SessionHandle",
-    "TEMPORARILY_UNAVAILABLE",
-    "QUERY_QUEUED_TIMEOUT",
-)
 
 
 class Cursor(Protocol):
@@ -62,13 +45,17 @@ class Cursor(Protocol):
 class Session:
     """One session of the warehouse; its temporary views live as long as it does.
 
+    Attributes:
+        is_lost: the warehouse does not know it any more; a new one may be opened.
+
     Raises:
         WarehouseError: one of the three, also from every statement.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        with _told_apart(workspace):
+        self.is_lost = False
+        with told_apart(workspace, is_connecting=True):
             self._connection = _connected(workspace)
 
     def close(self) -> None:
@@ -79,10 +66,13 @@ class Session:
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
         """A cursor, with its errors told apart."""
-        with _told_apart(self._workspace):
+        with told_apart(self._workspace):
             cursor = self._connection.cursor()
             try:
                 yield cursor
+            except Exception as fault:
+                self.is_lost = self.is_lost or UNKNOWN_SESSION in str(fault)
+                raise
             finally:
                 with contextlib.suppress(Exception):  # the statement's own error says more
                     cursor.close()
@@ -100,7 +90,7 @@ def _connected(workspace: Workspace) -> Any:
     host, _, port = workspace.host.partition(":")
     more: dict[str, Any] = {"access_token": workspace.token}
     if workspace.client_id:
-        more = {"credentials_provider": _principal(workspace)}
+        more = {"credentials_provider": MachineTokens(workspace)}
     if port:
         more["_port"] = int(port)
     if workspace.ca_file:
@@ -113,79 +103,7 @@ def _connected(workspace: Workspace) -> Any:
         # Half a minute of attempts at connect otherwise, where only the warehouse is let through.
         enable_telemetry=False,
         _socket_timeout=workspace.silence_max,
-        _retry_stop_after_attempts_count=ATTEMPTS,
+        _retry_stop_after_attempts_count=ATTEMPTS - 1,  # the connector counts those after the first
         _retry_delay_max=RETRY_AFTER_MAX,
         **more,
     )
-
-
-def _principal(workspace: Workspace) -> Any:
-    """The provider of tokens that Databricks' own SDK has for service principals."""
-    from databricks.sdk.core import Config
-    from databricks.sdk.credentials_provider import oauth_service_principal
-
-    def provider() -> Any:
-        config = Config(
-            host=f"https://{workspace.host}",
-            client_id=workspace.client_id,
-            client_secret=workspace.client_secret,
-        )
-        return oauth_service_principal(config)
-
-    return provider
-
-
-@contextmanager
-def _told_apart(workspace: Workspace) -> Iterator[None]:
-    from databricks.sql import exc
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except exc.ServerOperationError as fault:
-        raise _of_statement(str(fault), workspace) from fault
-    except exc.RequestError as fault:
-        raise _of_request(fault, workspace) from fault
-    except (exc.Error, HTTPError, OSError) as fault:
-        # A truncated body and some faults of TLS come out as urllib3's own errors.
-        raise _unavailable(f"{type(fault).__name__}: {fault}", workspace) from fault
-
-
-def _of_statement(said: str, workspace: Workspace) -> Exception:
-    text = _short(said)
-    if any(code in said for code in _NOT_ALLOWED):
-        return WarehouseUnauthorised(
-            f"Databricks does not allow {workspace.who} to do this: {text}. An administrator of "
-            "the catalog must grant it; docs/databricks.md lists the grants"
-        )
-    if any(code in said for code in _LATER):
-        return _unavailable(said, workspace)
-    return WarehouseRejected(
-        f"Databricks rejects a statement: {text}. If gold's columns have changed, "
-        "`audit-pipeline databricks check` names them"
-    )
-
-
-def _of_request(fault: Any, workspace: Workspace) -> Exception:
-    code = (fault.context or {}).get("http-code")
-    said = (fault.context or {}).get("error-message") or str(fault)
-    if code in (401, 403):
-        return WarehouseUnauthorised(
-            f"Databricks refuses the credentials of {workspace.who} at {workspace.host} "
-            f"(HTTP {code}: {_short(said)}). Renew DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and "
-            "DATABRICKS_CLIENT_SECRET, and let it use the warehouse"
-        )
-    return _unavailable(said if code is None else f"HTTP {code}: {said}", workspace)
-
-
-def _unavailable(said: str, workspace: Workspace) -> WarehouseUnavailable:
-    return WarehouseUnavailable(
-        f"Databricks cannot be reached at {workspace.host}{workspace.http_path} ({_short(said)}). "
-        "The step is tried again; if that does not help, see whether the warehouse runs"
-    )
-
-
-def _short(said: str) -> str:
-    """The first line, bounded: a message may quote a whole statement or an HTML page."""
-    line = next((line for line in str(said).splitlines() if line.strip()), "no reason given")
-    return re.sub(r"\s+", " ", line).strip().rstrip(".")[:400]

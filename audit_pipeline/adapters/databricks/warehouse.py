@@ -20,7 +20,7 @@ import pyarrow as pa
 from audit_pipeline.adapters.databricks import gold, tables, upload
 from audit_pipeline.adapters.databricks.connection import Session
 from audit_pipeline.adapters.databricks.dialect import Places, databricks_sql
-from audit_pipeline.model.errors import WarehouseError, WarehouseRejected
+from audit_pipeline.model.errors import WarehouseError, WarehouseRejected, WarehouseUnavailable
 from audit_pipeline.model.gold import GoldState
 from audit_pipeline.model.query import Query, Value
 from audit_pipeline.model.workspace import Workspace, quoted
@@ -68,12 +68,21 @@ class DatabricksWarehouse:
             raise
 
     def close(self) -> None:
-        """Drop the derived tables and end the session."""
+        """Drop the derived tables and end the session; what goes wrong then is not told."""
         with contextlib.suppress(WarehouseError):
-            for table in sorted(self._made) if self._owns else ():
-                self._session.run(f"DROP TABLE IF EXISTS {self._places.audit.format(table)}")
+            try:
+                self._drop()
+            except WarehouseUnavailable:
+                if not self._session.is_lost:
+                    raise
+                self._session = Session(self._workspace)  # the tables are not lost with it
+                self._drop()
         self._made.clear()
         self._session.close()
+
+    def _drop(self) -> None:
+        for table in sorted(self._made) if self._owns else ():
+            self._session.run(f"DROP TABLE IF EXISTS {self._places.audit.format(table)}")
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────
 
@@ -251,7 +260,7 @@ class DatabricksWarehouse:
         except WarehouseRejected as fault:
             message = (
                 f"the schema {schema.replace('`', '')} is absent or may not be used; "
-                "`audit-pipeline databricks ddl` prints what an administrator runs once"
+                "`audit-pipeline databricks grants` prints what an administrator runs once"
             )
             raise WarehouseRejected(message) from fault
         for row in rows:

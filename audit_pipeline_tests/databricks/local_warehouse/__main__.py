@@ -25,13 +25,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--engine", choices=ENGINES, default="duckdb")
     parser.add_argument("--data", type=Path, help="<schema>/<table>.parquet, for catalog main")
+    parser.add_argument("--home", type=Path, help="a folder to keep its name and certificate in")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="local-warehouse-") as folder:
         engine = make_engine(options.engine, Path(folder))
         with contextlib.closing(engine):
             if options.data:
                 load_folder(engine, options.data)
-            with WarehouseServer(engine, Path(folder)) as server:
+            with WarehouseServer(engine, options.home or Path(folder)) as server:
                 sys.stdout.write(json.dumps(server.described()) + "\n")
                 sys.stdout.flush()
                 sys.stdin.read()

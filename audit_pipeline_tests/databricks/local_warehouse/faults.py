@@ -5,8 +5,20 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 FaultKind = Literal[
-    "status", "reset_before", "reset_after", "truncate", "delay", "hang", "expired_link"
+    "status",
+    "reset_before",
+    "reset_after",
+    "truncate",
+    "delay",
+    "hang",
+    "drip",
+    "expired_link",
+    "refused",
 ]
+Moment = Literal["request", "link", "statement"]
+MOMENTS: dict[str, Moment] = {"expired_link": "link", "refused": "statement"}
+"""When a fault of that kind happens, where it is not when a request is answered."""
+PIECES = 4
 
 
 @dataclass
@@ -24,12 +36,17 @@ class Fault:
             `truncate`: it is carried out, and half of the reply's body arrives.
             `delay`: it is carried out after that many seconds.
             `hang`: no answer until the faults are cleared.
+            `drip`: it is carried out; the reply's body comes in PIECES, each after that many
+            seconds.
+            `refused`: for `ExecuteStatement`, the engine refuses it in the words of `message`.
             `expired_link`: for `CloudFetch`, the link to the chunk is already past its time.
         nth: the first such request, counted from now, that goes wrong.
         times: how many go wrong from there.
         status: for the kind of that name.
         headers: likewise, e.g. `{"Retry-After": "1"}`.
-        seconds: of a delay.
+        seconds: of a delay, or before each piece.
+        saying: only requests whose body has this text in it, e.g. `MERGE INTO`.
+        message: of a refusal.
     """
 
     on: str
@@ -39,11 +56,14 @@ class Fault:
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict[str, str])
     seconds: float = 0.0
+    saying: str = ""
+    message: str = ""
     met: int = 0
 
-    def concerns(self, request: str) -> bool:
-        """Whether it is about a request of that name."""
-        return request == self.on or request.startswith(self.on + "/")
+    def concerns(self, request: str, body: bytes) -> bool:
+        """Whether it is about a request of that name and that body."""
+        is_named = request == self.on or request.startswith(self.on + "/")
+        return is_named and self.saying.encode() in body
 
 
 class Faults:
@@ -77,17 +97,19 @@ class Faults:
             self.cleared.set()
             self.cleared = threading.Event()
 
-    def due(self, request: str, *, of_link: bool = False) -> Fault | None:
+    def due(self, request: str, body: bytes = b"", moment: Moment = "request") -> Fault | None:
         """The fault that this request meets, if any. Counts the request.
 
         Args:
             request: its name.
-            of_link: whether a link is being made, rather than a request answered.
+            body: what was sent with it.
+            moment: what is being done.
         """
         with self._lock:
             found = None
             for fault in self._armed:
-                if (fault.kind == "expired_link") != of_link or not fault.concerns(request):
+                happens = MOMENTS.get(fault.kind, "request")
+                if happens != moment or not fault.concerns(request, body):
                     continue
                 fault.met += 1
                 if found is None and fault.nth <= fault.met < fault.nth + fault.times:

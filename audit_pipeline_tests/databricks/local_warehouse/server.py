@@ -19,7 +19,7 @@ from thrift.transport.TTransport import TMemoryBuffer
 
 from audit_pipeline_tests.databricks.local_warehouse.certificate import make_certificates
 from audit_pipeline_tests.databricks.local_warehouse.engine import Engine, load_folder
-from audit_pipeline_tests.databricks.local_warehouse.faults import Fault, Faults
+from audit_pipeline_tests.databricks.local_warehouse.faults import PIECES, Fault, Faults
 from audit_pipeline_tests.databricks.local_warehouse.journal import Entry, Journal
 from audit_pipeline_tests.databricks.local_warehouse.oauth import OAuth
 from audit_pipeline_tests.databricks.local_warehouse.thrift_service import ThriftService
@@ -33,17 +33,23 @@ class WarehouseServer:
 
     Args:
         engine: where statements run. Closing it is the caller's.
-        folder: where the certificates are written.
+        folder: where the certificates and `identity.json` are written, or found: so a process that
+            starts there again is the same warehouse to its clients.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine
-        self.ca_file, server_file = make_certificates(folder)
-        self.token = "dapi" + secrets.token_hex(16)
-        self.control_token = secrets.token_hex(16)
-        self.client_id, self.client_secret = "local-principal", secrets.token_hex(16)
+        identity = folder / "identity.json"
+        known: dict[str, Any] = json.loads(identity.read_text()) if identity.exists() else {}
+        self.ca_file, server_file = folder / "ca.pem", folder / "server.pem"
+        if not known:
+            make_certificates(folder)
+        self.token: str = known.get("token") or "dapi" + secrets.token_hex(16)
+        self.control_token: str = known.get("control_token") or secrets.token_hex(16)
+        self.client_id = "local-principal"
+        self.client_secret: str = known.get("client_secret") or secrets.token_hex(16)
         self.faults, self.journal = Faults(), Journal()
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http = _Server(("127.0.0.1", known.get("port", 0)), _Handler)
         self._http.warehouse = self
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(server_file)
@@ -55,6 +61,8 @@ class WarehouseServer:
         self.url = f"https://127.0.0.1:{self.port}"
         self.oauth = OAuth(self.url, self.client_id, self.client_secret)
         self.thrift = ThriftService(engine, self.faults, self.journal, self.url)
+        identity.touch(mode=0o600)
+        identity.write_text(json.dumps(self.described()))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
@@ -149,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         entry = Entry(_name_of(path, body), len(body), self.headers.get("User-Agent") or "")
         warehouse.journal.request(entry)
         cleared = warehouse.faults.cleared
-        fault = warehouse.faults.due(entry.request) or Fault(on="", kind="delay")
+        fault = warehouse.faults.due(entry.request, body) or Fault(on="", kind="delay")
         if fault.kind == "status":
             self._send(entry, fault.status, b"", fault.headers)
             return
@@ -158,12 +166,13 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind in ("hang", "reset_before"):
             self._reset()
             return
-        time.sleep(fault.seconds)
+        if fault.kind == "delay":
+            time.sleep(fault.seconds)
         reply = self._reply(path, body)
         if fault.kind == "reset_after":
             self._reset()
         else:
-            self._send(entry, *reply, truncated=fault.kind == "truncate")
+            self._send(entry, *reply, fault=fault)
 
     def _reply(self, path: str, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         warehouse = self.server.warehouse
@@ -209,9 +218,10 @@ class _Handler(BaseHTTPRequestHandler):
         status: int,
         content: bytes,
         headers: dict[str, str],
-        *,
-        truncated: bool = False,
+        fault: Fault | None = None,
     ) -> None:
+        kind = fault.kind if fault else ""
+        truncated = kind == "truncate"
         sent = content[: len(content) // 2] if truncated else content
         # before it is sent: whoever has the reply may look into the journal at once
         entry.status, entry.sent_bytes = status, len(sent)
@@ -221,8 +231,13 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in {"Content-Length": str(len(content)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(sent)
             self.wfile.flush()
+            size = -(-len(sent) // PIECES) if fault and kind == "drip" else len(sent)
+            for start in range(0, len(sent), max(size, 1)):
+                if fault and kind == "drip":
+                    time.sleep(fault.seconds)
+                self.wfile.write(sent[start : start + size])
+                self.wfile.flush()
 
     def _reset(self) -> None:
         # closed with a linger of 0 seconds, a connection is reset instead of shut down

@@ -147,10 +147,17 @@ class ThriftService:
         """Run a statement."""
         self._journal.statement(request.statement)
         parameters = [from_thrift(sent) for sent in request.parameters or ()]
+        fault = self._faults.due("ExecuteStatement", request.statement.encode(), "statement")
+
+        def work(session: Session) -> Result:
+            if fault is not None:
+                raise RuntimeError(fault.message)
+            return session.execute(request.statement, parameters)
+
         return self._start(
             request,
             ttypes.TExecuteStatementResp,
-            lambda session: session.execute(request.statement, parameters),
+            work,
             by_link=bool(request.canDownloadResult),
             compressed=bool(request.canDecompressLZ4Result),
         )
@@ -301,7 +308,7 @@ class ThriftService:
             packed, plain_bytes = rows.chunk(part)
             path = f"/chunks/{operation.guid.hex()}/{number}"
             self.chunks[path] = packed
-            fault = self._faults.due(f"CloudFetch/{number}", of_link=True)
+            fault = self._faults.due(f"CloudFetch/{number}", moment="link")
             links = [
                 link(self._url + path, start, part.num_rows, plain_bytes, expired=fault is not None)
             ]
