@@ -197,6 +197,21 @@ class LocalWarehouse:
         """Let the OAuth tokens given so far hold no more."""
         self._control("revoke-tokens")
 
+    @property
+    def volume(self) -> str:
+        """A folder that both clients and jobs can write to."""
+        return str(self._said["volume"])
+
+    def cluster(
+        self, cluster_id: str, env: dict[str, str], secrets: dict[str, str] | None = None
+    ) -> None:
+        """Let there be a cluster with this environment, and these secrets for new ones."""
+        self._control("cluster", {"cluster_id": cluster_id, "env": env, "secrets": secrets or {}})
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """What was submitted, in order; each with its `state`."""
+        return self._control("jobs")
+
     def limits(self, **limits: float) -> dict[str, Any]:
         """Set some of `thrift_service.Limits`; what they all were before."""
         return self._control("limits", limits)

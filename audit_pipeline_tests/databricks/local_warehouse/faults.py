@@ -27,8 +27,8 @@ class Fault:
 
     Attributes:
         on: the name of a request: an RPC (`ExecuteStatement`, `FetchResults`, …), `CloudFetch`
-            (any chunk), `CloudFetch/2` (the third), `OAuthToken`, `OAuthDiscovery` or
-            `FeatureFlags`.
+            (any chunk), `CloudFetch/2` (the third), `OAuthToken`, `OAuthDiscovery`,
+            `FeatureFlags`, `Volumes` or `Jobs` (`Jobs/submit`, `Jobs/get`, …).
         kind: what happens.
             `status`: the answer is an empty one with that HTTP status and those headers.
             `reset_before`: the connection is reset; the request is not carried out.

@@ -1,7 +1,8 @@
-"""The HTTPS front of the local warehouse: Thrift, chunks, OAuth, feature flags, control."""
+"""The HTTPS front of the local warehouse: Thrift, chunks, OAuth, jobs, volumes, control."""
 
 import contextlib
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -20,12 +21,16 @@ from thrift.transport.TTransport import TMemoryBuffer
 from audit_pipeline_tests.databricks.local_warehouse.certificate import make_certificates
 from audit_pipeline_tests.databricks.local_warehouse.engine import Engine, load_folder
 from audit_pipeline_tests.databricks.local_warehouse.faults import PIECES, Fault, Faults
+from audit_pipeline_tests.databricks.local_warehouse.jobs import LocalJobs
 from audit_pipeline_tests.databricks.local_warehouse.journal import Entry, Journal
 from audit_pipeline_tests.databricks.local_warehouse.oauth import OAuth
 from audit_pipeline_tests.databricks.local_warehouse.thrift_service import ThriftService
+from audit_pipeline_tests.databricks.local_warehouse.volumes import Volumes
 
 HTTP_PATH = "/sql/1.0/warehouses/local"
 JSON_TYPE = "application/json"
+_REST = re.compile(r"/api/2\.\d/(?:jobs/(?=runs/)|(?=clusters/|workspace/))")
+"""Of the requests that `LocalJobs` answers, what is before their names."""
 
 
 class WarehouseServer:
@@ -34,7 +39,8 @@ class WarehouseServer:
     Args:
         engine: where statements run. Closing it is the caller's.
         folder: where the certificates and `identity.json` are written, or found: so a process that
-            starts there again is the same warehouse to its clients.
+            starts there again is the same warehouse to its clients. The
+            volumes are there too.
     """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
@@ -63,6 +69,7 @@ class WarehouseServer:
         self.thrift = ThriftService(engine, self.faults, self.journal, self.url)
         identity.touch(mode=0o600)
         identity.write_text(json.dumps(self.described()))
+        self.jobs, self.volumes = LocalJobs(), Volumes(folder / "Volumes")
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
@@ -70,6 +77,7 @@ class WarehouseServer:
 
     def __exit__(self, *_: object) -> None:
         self.faults.clear()
+        self.jobs.close()
         self._http.shutdown()
         self._http.server_close()
         self.thrift.close()
@@ -85,6 +93,7 @@ class WarehouseServer:
             "control_token": self.control_token,
             "client_id": self.client_id,
             "client_secret": self.client_secret,
+            "volume": str(self.volumes.volume),
         }
 
     def control(self, action: str, body: dict[str, Any]) -> object:
@@ -104,18 +113,26 @@ class WarehouseServer:
             return {"dropped": self.thrift.drop_sessions()}
         elif action == "revoke-tokens":
             self.oauth.revoke()
+        elif action == "cluster":
+            self.jobs.clusters[body["cluster_id"]] = body["env"]
+            self.jobs.secrets.update(body["secrets"])
+        elif action == "jobs":
+            return self.jobs.submitted()
         elif action == "limits":
-            before = dict(vars(self.thrift.limits))
-            for name, value in body.items():
-                if name not in before:
-                    raise ValueError(f"no limit is called {name}")
-                setattr(self.thrift.limits, name, value)
-            return before
+            return self._limited(body)
         elif action == "load":
             return {"tables": load_folder(self.engine, Path(body["folder"]))}
         else:
             raise ValueError(f"no such action: {action}")
         return {}
+
+    def _limited(self, limits: dict[str, float]) -> dict[str, object]:
+        before = dict(vars(self.thrift.limits))
+        for name, value in limits.items():
+            if name not in before:
+                raise ValueError(f"no limit is called {name}")
+            setattr(self.thrift.limits, name, value)
+        return before
 
 
 class _Server(ThreadingHTTPServer):
@@ -145,8 +162,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    def do_HEAD(self) -> None:
+        self._answer(b"")
+
     def do_POST(self) -> None:
         self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
 
     def _answer(self, body: bytes) -> None:
         path = urllib.parse.urlsplit(self.path).path
@@ -192,6 +218,12 @@ class _Handler(BaseHTTPRequestHandler):
             return _as_json(200, {"flags": [], "ttl_seconds": 900})
         if path == HTTP_PATH:
             return 200, _thrift(warehouse.thrift, body), {"Content-Type": "application/x-thrift"}
+        if path.startswith("/api/2.0/fs/"):
+            return _rest(*warehouse.volumes.answer(self.command, path, body))
+        if _REST.match(path):
+            query = urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query)
+            asked = json.loads(body) if body else dict(query)
+            return _rest(*warehouse.jobs.answer(_REST.sub("", path), asked))
         return _as_json(404, {"error_code": "ENDPOINT_NOT_FOUND", "message": f"No API for {path}"})
 
     def _is_allowed(self) -> bool:
@@ -253,6 +285,10 @@ def _name_of(path: str, body: bytes) -> str:
             return str(_protocol(body).readMessageBegin()[0])
     if path.startswith("/chunks/"):
         return f"CloudFetch/{path.rpartition('/')[2]}"
+    if _REST.match(path):
+        return "Jobs/" + _REST.sub("", path).removeprefix("runs/")
+    if path.startswith("/api/2.0/fs/"):
+        return "Volumes"
     if path.startswith("/oidc/"):
         return "OAuthToken" if path.endswith("/token") else "OAuthDiscovery"
     return "FeatureFlags" if "/feature-flags/" in path else "unknown"
@@ -269,6 +305,12 @@ def _thrift(service: ThriftService, body: bytes) -> bytes:
     reply = TMemoryBuffer()
     TCLIService.Processor(service).process(_protocol(body), TBinaryProtocol(reply))
     return reply.getvalue()
+
+
+def _rest(status: int, said: object) -> tuple[int, bytes, dict[str, str]]:
+    if isinstance(said, bytes):
+        return status, said, {"Content-Type": "application/octet-stream"}
+    return _as_json(status, said)
 
 
 def _as_json(status: int, said: object) -> tuple[int, bytes, dict[str, str]]:
