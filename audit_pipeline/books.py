@@ -6,7 +6,7 @@ derives the same history as a year's backfill does. What a table is made of stan
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 ENTITY_SIMILARITY_MIN = 92
 """Of 100; word order aside, two names of a dozen letters may differ in one."""
 ENTITY_PREFIX_LETTERS_MIN = 4
+HEAVY = ("matches", "groups", "statements", "balance_breaks", "scores", "found_documents")
+"""Tables that Python makes from rows that it fetches; all others are made where gold is."""
+SUSPECT_SCHEMA = pa.schema(
+    [("audit_on", pa.date32()), ("transaction_id", pa.string()), ("points", pa.int32())]
+)
 BALANCE_BREAK_SCHEMA = pa.schema(
     [
         ("audit_on", pa.date32()),
@@ -51,26 +56,41 @@ class Books:
         rules: thresholds.
         from_on: first audit date.
         to_on: last audit date; nothing dated after it is seen.
+        made: tables that the warehouse holds already.
+
+    Attributes:
+        elsewhere: makes a heavy table in another process, in the same warehouse, once what it is
+            made of is there; None to make it here.
+        forests: of each month with scores.
     """
 
     def __init__(
-        self, warehouse: "Warehouse", rules: "Rules", from_on: dt.date, to_on: dt.date
+        self,
+        warehouse: "Warehouse",
+        rules: "Rules",
+        from_on: dt.date,
+        to_on: dt.date,
+        made: Iterable[str] = (),
     ) -> None:
         self.warehouse = warehouse
         self.rules = rules
         self.from_on = from_on
         self.to_on = to_on
-        self._made: set[str] = set()
+        self.made = set(made)
+        self.elsewhere: Callable[[tuple[str, ...]], None] | None = None
         self.forests: dict[dt.date, forest.Trained] = {}
 
     def need(self, *tables: str) -> None:
         """Make these tables of `audit.*`, and what they are made of, unless they are there."""
         for table in tables:
-            if table in self._made:
+            if table in self.made:
                 continue
             self.need(*TABLES[table])
-            getattr(self, f"_make_{table}")()
-            self._made.add(table)
+            if self.elsewhere is not None and table in HEAVY:
+                self.elsewhere((table,))
+            else:
+                getattr(self, f"_make_{table}")()
+            self.made.add(table)
 
     def _create(self, table: str, content: Query | pa.Table) -> None:
         self.warehouse.create(table, content)
@@ -227,8 +247,19 @@ class Books:
         Args:
             suspects: audit_on, transaction_id, points; one row per charge and audit date.
         """
-        self.need("transactions", "matches", "receipts")
         self._create("suspects", suspects)
+        self.made.add("suspects")
+        self.made.discard("found_documents")
+        self.need("found_documents")
+        query = self._with(("CX-04",), context_rules.HERE, "documents")
+        version = self.rules["CX-04"].version
+        return Query(query.sql, {**query.parameters, "rule_version": version})
+
+    def _make_suspects(self) -> None:
+        """Nobody, until `enrich` is told of some."""
+        self._create("suspects", SUSPECT_SCHEMA.empty_table())
+
+    def _make_found_documents(self) -> None:
         found = search.search_documents(self._questions(), self._documents())
         names = ("audit_on", "transaction_id", "source", "row_id", "quote", "strength")
         types = (pa.date32(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int32())
@@ -241,9 +272,6 @@ class Books:
                 }
             ),
         )
-        query = self._with(("CX-04",), context_rules.HERE, "documents")
-        version = self.rules["CX-04"].version
-        return Query(query.sql, {**query.parameters, "rule_version": version})
 
     def _questions(self) -> list[search.Question]:
         rows = self.warehouse.rows(
@@ -303,6 +331,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "approval_fits": ("transactions", "approvals"),
     "approved_charges": ("transactions", "approval_fits", "foreign_domains"),
     "approval_customs": ("approved_charges",),
+    "suspects": (),
+    "found_documents": ("suspects", "transactions", "matches", "receipts"),
 }
 """Each table, and what it is made of; `Books._make_<table>` makes it."""
 

@@ -6,14 +6,16 @@ process; a re-execution in a new process opens its own and derives the same tabl
 
 import datetime as dt
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from pydantic import Field
 
 from audit_pipeline.adapters.fixtures import Snapshot, read_fixtures
 from audit_pipeline.adapters.llm import ReplayedLLM, language_model
@@ -31,7 +33,7 @@ from audit_pipeline.model.gold import GoldState, Health
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.question import LanguageModel
 from audit_pipeline.model.rule import Rules
-from audit_pipeline.model.workspace import Workspace
+from audit_pipeline.model.workspace import Job, Workspace
 from audit_pipeline.settings import Settings, digest, folder_name, load_rules, rules_text
 
 
@@ -116,6 +118,12 @@ class Gold(dg.ConfigurableResource, ABC):
             opened.books = Books(opened.warehouse, self.rules, from_on, to_on)
         return opened.books
 
+    def elsewhere(
+        self, context: dg.AssetExecutionContext, books: Books
+    ) -> Callable[[tuple[str, ...]], None] | None:
+        """What makes heavy tables of the books in another process; None where nothing does."""
+        return None
+
     def _opened(self) -> _Open:
         key = (*self._key(), digest(self.rules_text))
         if not _open or _open[0].key != key:
@@ -179,9 +187,10 @@ class DatabricksGold(Gold):
     scratch_schema: str = "audit_scratch"
     population_name: str = ""
     as_of: str = ""
+    job: dict[str, Any] = Field(default={})
 
     @classmethod
-    def of(cls, workspace: Workspace, **more: str) -> "DatabricksGold":
+    def of(cls, workspace: Workspace, **more: Any) -> "DatabricksGold":
         """For this workspace; what is secret is named, and read when a step begins."""
         return cls(
             host=workspace.host,
@@ -198,6 +207,7 @@ class DatabricksGold(Gold):
             scratch_schema=workspace.scratch,
             population_name=workspace.population,
             as_of=workspace.as_of.isoformat() if workspace.as_of else "",
+            job=asdict(workspace.job) if workspace.job else {},
             **more,
         )
 
@@ -217,6 +227,7 @@ class DatabricksGold(Gold):
             scratch=self.scratch_schema,
             population=self.population_name,
             as_of=dt.date.fromisoformat(self.as_of) if self.as_of else None,
+            job=Job(**self.job) if self.job else None,
         )
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
@@ -228,6 +239,17 @@ class DatabricksGold(Gold):
         from audit_pipeline.adapters.databricks.health import check_databricks_health
 
         return check_databricks_health(self.workspace)
+
+    def elsewhere(
+        self, context: dg.AssetExecutionContext, books: Books
+    ) -> Callable[[tuple[str, ...]], None] | None:
+        """A Databricks job, where one is configured and there is enough to do."""
+        job = self.workspace.job
+        if job is None or sum(file.rows_kept for file in self.state.files) < job.from_rows:
+            return None
+        from audit_pipeline.heavy import run_as_job
+
+        return partial(run_as_job, context, self.workspace, job, books, self.rules_text)
 
     def place_of(self, table: str) -> str:
         """Its name in the catalog."""

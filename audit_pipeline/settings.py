@@ -16,7 +16,7 @@ import yaml
 from audit_pipeline.model.errors import BadUsage, RulesInvalid
 from audit_pipeline.model.question import Endpoint
 from audit_pipeline.model.rule import Rules, parse_rules
-from audit_pipeline.model.workspace import Workspace
+from audit_pipeline.model.workspace import JOB_FROM_ROWS, Job, Workspace
 
 ENVIRONMENTS = ("development", "test", "staging", "production")
 ON_DATABRICKS = ("staging", "production")
@@ -168,7 +168,37 @@ def _workspace(env: Mapping[str, str], wrong: list[str], *, is_asked: bool = Tru
         scratch=said("DATABRICKS_SCRATCH_SCHEMA", "audit_scratch"),
         population=said("AUDIT_POPULATION"),
         as_of=_day(env, "AUDIT_AS_OF", wrong),
+        job=_job(env, wrong),
     )
+
+
+def _job(env: Mapping[str, str], wrong: list[str]) -> Job | None:
+    """Where heavy steps run; None where no cluster is named."""
+    cluster_id = (env.get("DATABRICKS_JOB_CLUSTER_ID") or "").strip()
+    cluster = (env.get("DATABRICKS_JOB_CLUSTER") or "").strip()
+    file = (env.get("DATABRICKS_JOB_FILE") or "").strip()
+    volume = (env.get("DATABRICKS_JOB_VOLUME") or "").strip().rstrip("/")
+    rows = env.get("DATABRICKS_JOB_FROM_ROWS") or str(JOB_FROM_ROWS)
+    if not cluster_id and not cluster:
+        return None
+    for is_wrong, line in (
+        (cluster_id and cluster, "DATABRICKS_JOB_CLUSTER_ID, DATABRICKS_JOB_CLUSTER: only one"),
+        (cluster and not _is_object(cluster), "DATABRICKS_JOB_CLUSTER: a JSON object"),
+        (not file.startswith("/"), "DATABRICKS_JOB_FILE: the entry point's path"),
+        (not volume.startswith("/"), "DATABRICKS_JOB_VOLUME: a folder, /Volumes/…"),
+        (not re.fullmatch("[0-9]{1,12}", rows), "DATABRICKS_JOB_FROM_ROWS: a whole number"),
+    ):
+        if is_wrong:
+            wrong.append(line)
+    from_rows = int(rows) if rows.isdecimal() else JOB_FROM_ROWS
+    return Job(file, volume, cluster_id, cluster, from_rows)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _dollars(env: Mapping[str, str], name: str, usual: Decimal, wrong: list[str]) -> Decimal:

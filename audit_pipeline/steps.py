@@ -145,6 +145,7 @@ def step_of(
         }
         try:
             books = gold.books(from_on, to_on)
+            books.elsewhere = gold.elsewhere(context, books)
             state["population"] = gold.population
             opened.save_workflow_state(run_id, state)
             step = Step(context, gold, books, run_id, ToolLog(run_id, agent))

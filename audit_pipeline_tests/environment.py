@@ -63,6 +63,8 @@ THIRD_PARTY_WARNINGS = (
     "ignore:Function .JobDefinition.run_request_for_partition. is deprecated:DeprecationWarning",
     # dagster: backfill_policy and partitioned checks are announced, once for each definition
     "ignore:.* is currently in (beta|preview), and may have breaking changes",
+    # dagster-databricks: Pipes names the run that it submits for
+    "ignore:AssetExecutionContext.(dagster_run|run_id) is deprecated:DeprecationWarning",
     # pyspark: on import, which pandera does wherever it is installed
     "ignore:PySpark does not yet fully support pandas:FutureWarning",
 )

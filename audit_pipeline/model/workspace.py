@@ -7,6 +7,29 @@ SILENCE_MAX = 120.0
 """Seconds without a byte: longer statements are polled, no reply takes so long."""
 
 
+JOB_FROM_ROWS = 200_000
+"""Rows of gold: with fewer, a cluster takes longer to begin than the work takes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where the heavy Python steps run: a cluster that is there, or a new one for each.
+
+    Attributes:
+        file: the entry point, a path of the workspace or of a volume.
+        volume: a folder of a volume, for what the run worker and the job say to each other.
+        cluster_id: a cluster that is there; empty for a new one.
+        cluster: the Jobs service's `new_cluster`, as JSON; empty where `cluster_id` is not.
+        from_rows: of gold; with fewer the run worker does the work itself.
+    """
+
+    file: str
+    volume: str
+    cluster_id: str = ""
+    cluster: str = ""
+    from_rows: int = JOB_FROM_ROWS
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Where the warehouse is, who asks, and three schemas of one catalog.
@@ -25,6 +48,8 @@ class Workspace:
         population: how the population is called; part of every flag's id.
         as_of: no later day counts as known; by default the last day up to today with a row.
         silence_max: seconds without a byte after which a request is given up.
+        program: who asks, as the warehouse's query history shows it.
+        job: where heavy Python steps run; None for the run worker itself.
     """
 
     host: str
@@ -40,6 +65,8 @@ class Workspace:
     population: str = ""
     as_of: dt.date | None = None
     silence_max: float = SILENCE_MAX
+    program: str = "audit_pipeline"
+    job: Job | None = None
 
     @property
     def who(self) -> str:

@@ -9,5 +9,6 @@
     warehouse.py   queries, derived tables, stored partitions
     upload.py      rows that Python made, as statements
     tables.py      the DDL of every table, from its one declaration; the grants
+    jobs.py        heavy Python steps on a cluster: who asks, for what, and what became of a run
     health.py      whether it can do what an audit asks of it
 """

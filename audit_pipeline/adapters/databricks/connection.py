@@ -99,7 +99,7 @@ def _connected(workspace: Workspace) -> Any:
         server_hostname=host,
         http_path=workspace.http_path,
         session_configuration={"ANSI_MODE": "true", "TIMEZONE": "UTC"},
-        user_agent_entry="audit_pipeline",
+        user_agent_entry=workspace.program,
         # Half a minute of attempts at connect otherwise, where only the warehouse is let through.
         enable_telemetry=False,
         _socket_timeout=workspace.silence_max,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from audit_pipeline.adapters.databricks import tables
+from audit_pipeline.adapters.databricks import jobs, tables
 from audit_pipeline.adapters.databricks.connection import Session
 from audit_pipeline.adapters.databricks.gold import columns_of
 from audit_pipeline.model.errors import WarehouseError
@@ -40,6 +40,8 @@ def _tried(session: Session, workspace: Workspace, began: float) -> Iterator[Hea
     yield _gold(session, workspace)
     yield _stored(session, workspace)
     yield _scratch(session, workspace)
+    if workspace.job is not None:
+        yield jobs.check_jobs_health(workspace, workspace.job)
 
 
 def _gold(session: Session, workspace: Workspace) -> Health:

@@ -55,7 +55,6 @@ class DatabricksWarehouse:
         today = dt.datetime.now(dt.UTC).date()
         self.prefix = prefix or f"s{today:%Y%m%d}_{secrets.token_hex(6)}"
         self._places = Places(gold.VIEW, f"{workspace.scratch_schema()}.`{self.prefix}_{{}}`")
-        self._made: set[str] = set()
         self._session = Session(workspace)
         try:
             if self._owns:
@@ -77,12 +76,12 @@ class DatabricksWarehouse:
                     raise
                 self._session = Session(self._workspace)  # the tables are not lost with it
                 self._drop()
-        self._made.clear()
         self._session.close()
 
     def _drop(self) -> None:
-        for table in sorted(self._made) if self._owns else ():
-            self._session.run(f"DROP TABLE IF EXISTS {self._places.audit.format(table)}")
+        for name in self._derived() if self._owns else ():
+            place = f"{self._workspace.scratch_schema()}.{quoted(name)}"
+            self._session.run(f"DROP TABLE IF EXISTS {place}")
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────
 
@@ -136,7 +135,6 @@ class DatabricksWarehouse:
 
     def create(self, table: str, content: Query | pa.Table) -> None:
         """Hold `content` as `audit.<table>` until the end, in place of an earlier one."""
-        self._made.add(table)
         place = self._places.audit.format(table)
         if isinstance(content, Query):
             sql = f"CREATE OR REPLACE TABLE {place} AS {self._said(content)}"
@@ -215,7 +213,6 @@ class DatabricksWarehouse:
             table = name.removeprefix("checked_")
             self._session.run(f"CREATE OR REPLACE TEMPORARY VIEW {quoted(name)} AS {sql}")
             if name.startswith("checked_") and table in found.held and self._owns:
-                self._made.add(f"gold_{table}")
                 place = self._scratch(f"gold_{table}")
                 self._session.run(f"CREATE OR REPLACE TABLE {place} AS {found.held[table]}")
 
@@ -246,11 +243,16 @@ class DatabricksWarehouse:
             return
         names = [f"{table}__{number}" for number in range(len(parts))]
         for name, rows in zip(names, parts, strict=True):
-            self._made.add(name)
             sql = f"CREATE OR REPLACE TABLE {self._scratch(name)} AS {select}"
             self._session.run(sql, {"rows": rows})
         union = " UNION ALL ".join(f"SELECT * FROM {self._scratch(name)}" for name in names)
         self._session.run(f"CREATE OR REPLACE TABLE {place} AS {union}")
+
+    def _derived(self) -> list[str]:
+        """The derived tables that there are, whichever process has made them."""
+        schema = self._workspace.scratch_schema()
+        rows = self._session.run(f"SHOW TABLES IN {schema} LIKE '{self.prefix}_*'").to_pylist()
+        return sorted(str(row["tableName"]) for row in rows)
 
     def _sweep(self, today: dt.date) -> None:
         """Drop what processes that died have left in the scratch schema."""
