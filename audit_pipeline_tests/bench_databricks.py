@@ -50,7 +50,9 @@ class Counted:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a Markdown table; progress goes to stderr."""
-    parser = argparse.ArgumentParser(prog="bench_databricks", description=str(__doc__).splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="bench_databricks", description=str(__doc__).splitlines()[0]
+    )
     parser.add_argument("--rows", type=int, default=1_000_000, help="ledger entries over a year")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-databricks-") as home:

@@ -30,7 +30,7 @@ def _audited(home: Path, books: Path, *, is_job: bool) -> Counter[str]:
     home.mkdir()
     with LocalWarehouse("duckdb") as warehouse:
         more = job_environment(warehouse) if is_job else {}
-        with staged(home, books, warehouse, **more) as place, place.instance() as instance:
+        with staged(home, books, warehouse, more) as place, place.instance() as instance:
             warehouse.clear()
             result = place.audit(instance, AUDIT_FROM, AUDIT_TO)
             if not result.success:

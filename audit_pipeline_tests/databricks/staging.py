@@ -1,8 +1,9 @@
 """An audit with ENVIRONMENT=staging, whose Databricks is a local warehouse."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow.parquet as pq
 import pytest
@@ -65,7 +66,12 @@ def set_up(workspace: Workspace, *, is_delta: bool = True) -> None:
 
 @contextmanager
 def staged(
-    home: Path, books: Path, warehouse: LocalWarehouse, *, is_delta: bool = True, **more: str
+    home: Path,
+    books: Path,
+    warehouse: LocalWarehouse,
+    more: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_delta: bool = True,
 ) -> Iterator[Workplace]:
     """A workplace whose gold is in the warehouse, of the same name and horizon as the folder's.
 
@@ -73,8 +79,8 @@ def staged(
         home: for the store and Dagster's history.
         books: a fixture folder, loaded into the warehouse.
         warehouse: an empty one.
-        is_delta: as for `set_up`.
         more: other variables.
+        is_delta: as for `set_up`.
     """
     snapshot = read_fixtures(books, home / "read")
     warehouse.load(gold_files(snapshot, home / "loaded"))

@@ -69,7 +69,7 @@ def place(
 ) -> Iterator[Workplace]:
     """The small company in the warehouse, with a cluster for the heavy steps."""
     home = tmp_path_factory.mktemp("with_jobs")
-    with staged(home, small_books, warehouse, **job_environment(warehouse)) as place:
+    with staged(home, small_books, warehouse, job_environment(warehouse)) as place:
         yield place
 
 

@@ -67,9 +67,9 @@ class WarehouseServer:
         self.url = f"https://127.0.0.1:{self.port}"
         self.oauth = OAuth(self.url, self.client_id, self.client_secret)
         self.thrift = ThriftService(engine, self.faults, self.journal, self.url)
+        self.jobs, self.volumes = LocalJobs(), Volumes(folder / "Volumes")
         identity.touch(mode=0o600)
         identity.write_text(json.dumps(self.described()))
-        self.jobs, self.volumes = LocalJobs(), Volumes(folder / "Volumes")
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
