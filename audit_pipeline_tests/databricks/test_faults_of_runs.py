@@ -14,6 +14,7 @@ from audit_pipeline.adapters.store.writer import Writer
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.assets import ASSETS, OUTSIDE
 from audit_pipeline.automation import failed_audits
+from audit_pipeline.books import Books
 from audit_pipeline.checks import CHECKS
 from audit_pipeline.resources import AuditStore
 from audit_pipeline.settings import Settings
@@ -154,13 +155,13 @@ def test_a_run_in_bad_weather(
     warehouse.fault("ExecuteStatement", "reset_after", saying="MERGE INTO")
     warehouse.fault("ExecuteStatement", "reset_after", saying="REPLACE WHERE", nth=4, times=1)
     _before(monkeypatch, gate, "check_freshness", warehouse.drop_sessions)
-    _before(monkeypatch, gate, "findings", warehouse.drop_sessions)
+    _before(monkeypatch, Books, "_make_scores", warehouse.drop_sessions)
     with place.instance() as instance:
         result = place.audit(instance, MONDAY, MONDAY)
     assert result.success, why_not(result)
     retries = _retries(result)
     assert len(retries) == 3
-    assert {"quality_report", "quality_report_freshness", "quality_findings"} == set(retries)
+    assert {"quality_report", "quality_report_freshness", "anomaly_scores"} == set(retries)
     assert statuses.count("paused") == 3
     assert statuses[-1] == "completed"
     merges = [sql for sql in warehouse.statements() if sql.startswith("MERGE INTO")]

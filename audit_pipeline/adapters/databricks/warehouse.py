@@ -74,7 +74,8 @@ class DatabricksWarehouse:
             except WarehouseUnavailable:
                 if not self._session.is_lost:
                     raise
-                self._session = Session(self._workspace)  # the tables are not lost with it
+                self._session.close()  # else the connector does, within a garbage collection
+                self._session = Session(self._workspace)  # the tables are not lost
                 self._drop()
         self._session.close()
 

@@ -18,7 +18,7 @@ class Volumes:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.volume = self.root / "main" / "audit" / "jobs"
-        self.volume.mkdir(parents=True)
+        self.volume.mkdir(parents=True, exist_ok=True)
 
     def answer(self, method: str, path: str, body: bytes) -> Reply:
         """The reply to one request.
