@@ -129,6 +129,7 @@ def left_in_volume(workspace: Workspace) -> list[str]:
 # ── the whole audit ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_the_flags_are_those_of_the_fixtures(made: Made, audited: Workplace):
     """Byte for byte: every column but who wrote the row and when."""
     assert made.place.flags() == audited.flags()
@@ -138,22 +139,26 @@ def test_the_flags_are_those_of_the_fixtures(made: Made, audited: Workplace):
     assert made.place.rows("audit_partitions", without) == partitions
 
 
+@pytest.mark.slow
 def test_every_heavy_table_was_made_by_a_job(made: Made):
     names = [run["run_name"] for run in made.submitted]
     assert sorted(names) == sorted(f"audit {table}" for table in HEAVY)
     assert {run["state"].get("result_state") for run in made.submitted} == {"SUCCESS"}
 
 
+@pytest.mark.slow
 def test_the_run_worker_fetches_less_than_the_jobs(made: Made):
     assert 0 < made.sent["worker"] < made.sent["job"]
 
 
+@pytest.mark.slow
 def test_the_forests_are_known_to_the_run_worker(made: Made, audited: Workplace):
     """The asset's metadata names them: the same versions, over the same charges."""
     assert forests(made.place)
     assert forests(made.place) == forests(audited)
 
 
+@pytest.mark.slow
 def test_nothing_is_left(made: Made):
     """Neither tables nor messages."""
     workspace = made.place.settings.workspace
@@ -162,6 +167,7 @@ def test_nothing_is_left(made: Made):
     assert left_in_volume(workspace) == []
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_what_is_submitted(made: Made):
     assert made.place.environment["DATABRICKS_TOKEN"] not in json.dumps(made.submitted)
 
@@ -178,6 +184,7 @@ def forests(of: Workplace) -> object:
 # ── one step ────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_what_a_job_says_is_in_the_runs_log(workspace: Workspace, books: Books):
     tried = try_as_job(workspace, books)
     assert tried.fault is None
@@ -206,6 +213,7 @@ def test_a_lost_reply_begins_no_second_run(
     assert len(warehouse.jobs()) == before + 1
 
 
+@pytest.mark.slow
 def test_other_schemas_on_the_cluster_are_named(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -225,6 +233,7 @@ def test_other_code_on_the_cluster_is_refused(
     assert "upload the wheel again" in fault
 
 
+@pytest.mark.slow
 def test_a_cluster_without_the_package(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -234,6 +243,7 @@ def test_a_cluster_without_the_package(
     assert "docs/databricks.md" in fault
 
 
+@pytest.mark.slow
 def test_a_warehouse_that_the_job_cannot_reach_is_tried_again(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -242,6 +252,7 @@ def test_a_warehouse_that_the_job_cannot_reach_is_tried_again(
     assert "in a Databricks job: run " in fault
 
 
+@pytest.mark.slow
 def test_a_job_that_says_nothing_is_tried_again(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -250,6 +261,7 @@ def test_a_job_that_says_nothing_is_tried_again(
     one_line(try_as_job(workspace, books).fault, WarehouseUnavailable)
 
 
+@pytest.mark.slow
 def test_a_missing_entry_point(workspace: Workspace, books: Books):
     assert workspace.job is not None
     gone = replace(workspace, job=replace(workspace.job, file="/Workspace/gone.py"))
@@ -265,6 +277,7 @@ def test_an_unknown_cluster(workspace: Workspace, books: Books):
     assert "DATABRICKS_JOB_CLUSTER_ID" in fault
 
 
+@pytest.mark.slow
 def test_a_refusal_waits_for_a_person(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -274,6 +287,7 @@ def test_a_refusal_waits_for_a_person(
     assert workspace.token not in fault
 
 
+@pytest.mark.slow
 def test_a_service_that_is_away_is_tried_again(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -301,6 +315,7 @@ def test_a_cancelled_job_is_not_begun_again(
     assert "was cancelled" in fault
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_watched_is_cancelled(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse
 ):
@@ -311,6 +326,7 @@ def test_a_run_that_cannot_be_watched_is_cancelled(
     assert warehouse.jobs()[-1]["state"]["result_state"] == "CANCELED"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_stops(
     workspace: Workspace, books: Books, warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch
 ):
@@ -328,6 +344,7 @@ def test_an_interrupted_run_stops(
     assert warehouse.jobs()[-1]["state"]["result_state"] == "CANCELED"
 
 
+@pytest.mark.slow
 def test_what_a_job_has_made_goes_with_the_session(workspace: Workspace):
     with closing(DatabricksWarehouse(workspace)) as opened:
         books = Books(opened, load_rules(rules_text(None)), AUDIT_FROM, AUDIT_TO)
