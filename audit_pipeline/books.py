@@ -290,7 +290,8 @@ class Books:
         return [search.Question(**row) for row in rows]  # pyright: ignore[reportArgumentType]
 
     def _documents(self) -> list[search.Document]:
-        rows = self.warehouse.rows(
+        # In pieces: mail is the largest text there is, and need not be held twice.
+        pieces = self.warehouse.batches(
             Query(
                 "SELECT 'gold.emails.body' AS source, email_id AS row_id, audit_on AS written_on,"
                 " concat_ws(' ', subject, body) AS text FROM gold.emails"
@@ -304,7 +305,7 @@ class Books:
                 {"to_on": self.to_on},
             )
         )
-        return [search.Document(**row) for row in rows]  # pyright: ignore[reportArgumentType]
+        return [search.Document(**row) for piece in pieces for row in piece.to_pylist()]
 
 
 TABLES: dict[str, tuple[str, ...]] = {
