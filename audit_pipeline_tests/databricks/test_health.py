@@ -1,6 +1,7 @@
 """`audit-pipeline databricks …`: what it finds wrong, and grants that are exactly enough."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -294,3 +295,10 @@ def test_secrets_are_not_shown(name: str):
     assert SECRET not in repr(gold)
     assert SECRET not in str(gold._resolved_config_dict)
     assert name in str(gold._resolved_config_dict)
+
+
+def test_without_the_connector(healthy: Workspace, monkeypatch: pytest.MonkeyPatch):
+    """As after `make setup` alone: one line that names the command, and no traceback."""
+    monkeypatch.setitem(sys.modules, "databricks.sql", None)
+    with pytest.raises(BadUsage, match="`make setup-databricks` installs it"):
+        Session(healthy)

@@ -3,10 +3,12 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from audit_pipeline.adapters.databricks.faults import UNKNOWN_SESSION, told_apart
 from audit_pipeline.adapters.databricks.oauth import MachineTokens
+from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -49,10 +51,12 @@ class Session:
         is_lost: the warehouse does not know it any more; a new one may be opened.
 
     Raises:
+        BadUsage: the connector is not installed.
         WarehouseError: one of the three, also from every statement.
     """
 
     def __init__(self, workspace: Workspace) -> None:
+        _need_connector()
         self._workspace = workspace
         self.is_lost = False
         with told_apart(workspace, is_connecting=True):
@@ -82,6 +86,15 @@ class Session:
         with self.cursor() as cursor:
             cursor.execute(sql, dict(parameters) or None)
             return cursor.fetchall_arrow()
+
+
+def _need_connector() -> None:
+    try:
+        import_module("databricks.sql")
+    except ImportError as fault:
+        raise BadUsage(
+            f"Databricks needs what is not installed ({fault}): `make setup-databricks` installs it"
+        ) from fault
 
 
 def _connected(workspace: Workspace) -> Any:
