@@ -19,16 +19,13 @@ from pathlib import Path
 
 from audit_pipeline.adapters.databricks.warehouse import DatabricksWarehouse
 from audit_pipeline.adapters.fixtures import read_fixtures
-from audit_pipeline.books import TABLES, Books
+from audit_pipeline.books import HEAVY, TABLES, Books
 from audit_pipeline.model.query import Query
 from audit_pipeline.settings import load_rules, rules_text
 from audit_pipeline_tests.bench import table
 from audit_pipeline_tests.books_of import AGENTS
 from audit_pipeline_tests.databricks.process import LocalWarehouse
 from audit_pipeline_tests.databricks.staging import gold_files, set_up, workspace_of
-
-HEAVY = ("matches", "groups", "statements", "balance_breaks", "scores")
-"""Derived tables that Python decides; a job in the workspace can make them."""
 
 
 class Counted:

@@ -100,5 +100,11 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def literal(text: str) -> str:
+    """A text as a literal of Databricks, where a backslash escapes; where no parameter may be."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def _name(*parts: str) -> str:
     return ".".join(map(quoted, parts))

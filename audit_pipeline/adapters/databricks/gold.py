@@ -18,7 +18,7 @@ from audit_pipeline.model.errors import GoldUnreadable, WarehouseRejected
 from audit_pipeline.model.gold import About, FileRead, GoldState
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.tables import GOLD, Column, Kind, Table
-from audit_pipeline.model.workspace import Workspace, quoted
+from audit_pipeline.model.workspace import Workspace, literal, quoted
 
 VIEW = "gold_{}"
 """The session's view of a gold table."""
@@ -79,11 +79,6 @@ class Gold:
     state: GoldState
     held: Mapping[str, str] = field(default_factory=dict[str, str])
     views: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def literal(text: str) -> str:
-    """A text as a literal, for places that take no parameter."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def read(

@@ -7,12 +7,12 @@ NOT NULL and CHECK are enforced.
 
 from collections.abc import Callable, Iterator
 
-from audit_pipeline.adapters.databricks.gold import ORDER, QUARANTINE, literal
+from audit_pipeline.adapters.databricks.gold import ORDER, QUARANTINE
 from audit_pipeline.adapters.store.ddl import databricks_statements
 from audit_pipeline.adapters.store.schema import AUDIT_TRAIL, FLAGS, WORKFLOW_STATE
 from audit_pipeline.model.stored import STORED, stored_table
 from audit_pipeline.model.tables import GOLD
-from audit_pipeline.model.workspace import Workspace, quoted
+from audit_pipeline.model.workspace import Workspace, literal, quoted
 
 SPECIFIED = (FLAGS, AUDIT_TRAIL, WORKFLOW_STATE)
 """The specification's three schemas."""

@@ -140,7 +140,7 @@ class DatabricksWarehouse:
 
     def create(self, table: str, content: Query | pa.Table) -> None:
         """Hold `content` as `audit.<table>` until the end, in place of an earlier one."""
-        place = self._places.audit.format(table)
+        place = self._scratch(table)
         if isinstance(content, Query):
             sql = f"CREATE OR REPLACE TABLE {place} AS {self._said(content)}"
             self._session.run(sql, content.parameters)

@@ -9,6 +9,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from audit_pipeline.adapters.store.columns import Exact, Instant, Words
 from audit_pipeline.adapters.store.schema import METADATA
+from audit_pipeline.model.workspace import literal
 
 DialectName = Literal["sqlite", "postgresql", "databricks"]
 
@@ -97,7 +98,7 @@ def _databricks_table(table: Table, name: str) -> str:
     body = ",\n  ".join(lines)
     created = (
         f"CREATE TABLE IF NOT EXISTS {name} (\n  {body}\n) USING DELTA\n"
-        f"COMMENT {_quoted(str(table.info['meaning']))}"
+        f"COMMENT {literal(str(table.info['meaning']))}"
     )
     if all(column.server_default is None for column in table.columns):
         return created
@@ -111,7 +112,7 @@ def _databricks_column(column: Column[Any]) -> str:
     default: Any = column.server_default
     if default is not None:
         words.append(f"DEFAULT {default.arg.text}")
-    words.append(f"COMMENT {_quoted(str(column.doc))}")
+    words.append(f"COMMENT {literal(str(column.doc))}")
     return " ".join(words)
 
 
@@ -132,9 +133,3 @@ def _databricks_type(column: Column[Any]) -> str:
         if isinstance(column.type, kind):
             return spelled
     raise TypeError(f"{column}: no Databricks type is declared for {column.type!r}")
-
-
-def _quoted(text: str) -> str:
-    """A string literal of Databricks SQL, where a backslash escapes."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
