@@ -60,6 +60,9 @@ $(VENV)/.embedded: requirements/embedded.txt $(VENV)/.made
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.embedded
 	$(install)
 
+$(VENV)/.servers: requirements/servers.txt $(VENV)/.embedded
+	$(install)
+
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(install)
 
@@ -83,6 +86,9 @@ setup: $(EMBEDDED) ## Make .venv with what an audit needs (every target does it 
 
 .PHONY: setup-dev
 setup-dev: $(DEV) ## The same, with what the tests and the linters need
+
+.PHONY: setup-servers
+setup-servers: $(EMBEDDED) $(VENV)/.servers ## Make .venv with the clients of Postgres and Celery
 
 .PHONY: setup-databricks
 setup-databricks: $(EMBEDDED) $(VENV)/.databricks ## Make .venv with what production needs beside
@@ -204,12 +210,14 @@ COMPILE = $(UV) pip compile -q --universal --python-version 3.11 --generate-hash
     --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
 WHEELS := --only-binary :all:
 # All but bench: what all.txt installs has no use for Splink and PyOD.
-EXTRAS := celery databricks desk dev postgres redis spark
+EXTRAS := celery databricks desk dev postgres spark
 
 .PHONY: lock
 lock: $(UV) ## Remake requirements/ from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(WHEELS) -o requirements/embedded.txt
 	@$(COMPILE) $(WHEELS) --extra dev -c requirements/embedded.txt -o requirements/dev.txt
+	@$(COMPILE) $(WHEELS) --extra celery --extra postgres -c requirements/dev.txt \
+	    -o requirements/servers.txt
 	@$(COMPILE) $(WHEELS) --extra bench -c requirements/dev.txt -o requirements/bench.txt
 	@$(COMPILE) --extra databricks --extra spark -c requirements/dev.txt \
 	    -o requirements/databricks.txt

@@ -29,7 +29,7 @@ from audit_pipeline.adapters.store.columns import Exact, Instant, Words
 from audit_pipeline.model.decision import Reason, Verdict
 from audit_pipeline.model.flag import FlagState, Severity
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; `Store.open` compares it with the database before it loads Alembic."""
 
 METADATA = MetaData(
@@ -238,6 +238,42 @@ AUDIT_PARTITIONS = Table(
     info={"meaning": "the disposition ledger: flagged + cleared + quarantined = gold, each day"},
 )
 Index("idx_audit_partitions_run", AUDIT_PARTITIONS.c.audit_run_id)
+
+AUDIT_ATTEMPTS = Table(
+    "audit_attempts",
+    METADATA,
+    Column(
+        "epoch",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        doc="1, 2, …: of two attempts at a day only the later one may write",
+    ),
+    Column("population", Words(255), nullable=False, doc="what is audited"),
+    Column("from_on", Date, nullable=False, doc="the first audit date of the attempt"),
+    Column("to_on", Date, nullable=False, doc="the last audit date of the attempt"),
+    Column("audit_run_id", Words(36), nullable=False, doc="the root run of the audit"),
+    Column(
+        "dagster_run_id", Words(36), nullable=False, unique=True, doc="the run that attempts it"
+    ),
+    Column("granted_at", Instant, nullable=False, doc="when it began, UTC"),
+    Column("released_at", Instant, doc="when it ended, UTC; none while it may still write"),
+    info={"meaning": "one row for each attempt at a range of days: who may write, who is at work"},
+)
+Index("idx_audit_attempts_to", AUDIT_ATTEMPTS.c.population, AUDIT_ATTEMPTS.c.to_on)
+
+AUDIT_STEPS = Table(
+    "audit_steps",
+    METADATA,
+    Column("dagster_run_id", Words(36), primary_key=True, doc="the run that attempts it"),
+    Column("step_key", Words(255), primary_key=True, doc="the asset, as Dagster names its step"),
+    Column("holder", Words(255), nullable=False, doc="host:process:start of who is at work on it"),
+    Column("began_at", Instant, nullable=False, doc="when its last try began, UTC"),
+    Column("beat_at", Instant, nullable=False, doc="when it was last seen alive, UTC"),
+    Column("ended_at", Instant, doc="when it ended, however it ended, UTC"),
+    info={"meaning": "the steps of attempts, and whether their processes are alive"},
+)
+Index("idx_audit_steps_ended", AUDIT_STEPS.c.ended_at, AUDIT_STEPS.c.beat_at)
 
 RULE_VERSIONS = Table(
     "rule_versions",
