@@ -376,7 +376,7 @@ def flags(
             publishing.escalate(step, opened, found),
             second_opinions.stored(escalated_flags),
         )
-        published = step.call("publish_flags", lambda: publishing.publish(step, opened, raised))
+        published = publishing.publish(step, opened, raised)
         counts = published.counts()
         picture = {"changes": charts.bars("Flags", counts)}
         return dg.MaterializeResult(value=published.table(), metadata=_shown(counts, picture))
@@ -391,7 +391,7 @@ def audit_log(
 ) -> dg.MaterializeResult:
     """The disposition of every audited day, and the end of the run in the trail."""
     with step_of("audit_logging", context, gold, store) as step, store.opened() as opened:
-        days = step.call("mark_audit_complete", lambda: publishing.close(step, opened))
+        days = publishing.close(step, opened)
         return dg.MaterializeResult(
             value=publishing.ledger_table(days),
             metadata={

@@ -1,9 +1,10 @@
-"""When the audit runs: one job, one daily schedule, and a sensor that closes failed runs."""
+"""When the audit runs: one job, one daily schedule, and sensors for runs that failed or died."""
 
 import datetime as dt
 
 import dagster as dg
 
+from audit_pipeline.reaper import close_workflow, reap
 from audit_pipeline.resources import AuditStore
 
 daily_audit = dg.define_asset_job(
@@ -21,17 +22,21 @@ def daily_audit_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest
     return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=30)
+@dg.run_failure_sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def failed_audits(context: dg.RunFailureSensorContext, store: AuditStore) -> None:
     """Mark a failed run's workflow as failed, also when its process was killed."""
-    run = context.dagster_run
-    run_id = run.root_run_id or run.run_id
     with store.opened() as opened:
-        state = opened.restore_workflow_state(run_id)
-        if state and state.get("workflow_status") in ("in_progress", "paused"):
-            opened.save_workflow_state(run_id, {**state, "workflow_status": "failed"})
+        close_workflow(opened, context.dagster_run)
+
+
+@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def lost_audits(context: dg.SensorEvaluationContext, store: AuditStore) -> dg.SkipReason:
+    """Marks a run as failed whose processes are gone, so that it is retried."""
+    with store.opened() as opened:
+        said = reap(context.instance, opened)
+    return dg.SkipReason("; ".join(said) or "every run that is under way has its processes")
 
 
 JOBS = [daily_audit]
 SCHEDULES = [daily_audit_schedule]
-SENSORS = [failed_audits]
+SENSORS = [failed_audits, lost_audits]

@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from audit_pipeline import charts
 from audit_pipeline.adapters.contracts import check_flags, findings_of
-from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.failpoints import failpoint
+from audit_pipeline.adapters.store import Store, attempts
 from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow, StoredQuery
+from audit_pipeline.adapters.store.writer import Writer
 from audit_pipeline.agents import audit_logging, escalation
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
@@ -193,32 +195,56 @@ class Published:
 
     def counts(self) -> dict[str, int]:
         """How many flags were created, updated, left, superseded, reopened."""
-        return {
-            name: len(getattr(self.changes, name))
-            for name in ("created", "updated", "unchanged", "superseded", "reopened")
-        }
+        return self.changes.counts()
+
+
+@dataclass(frozen=True)
+class Publication:
+    """All that a run changes in the store about flags; `put` does it in the caller's transaction.
+
+    Attributes:
+        queries: what re-performs each rule, by rule id.
+        days: the disposition ledger of the days that change.
+    """
+
+    population: str
+    raised: Raised
+    queries: dict[str, StoredQuery]
+    days: list[PartitionRow]
+
+    def put(self, writer: Writer, run_id: str) -> FlagChanges:
+        """Findings, queries, flags, ledger and the flags' trail; a repetition changes nothing."""
+        raised = self.raised
+        writer.put_queries(self.queries.values())
+        writer.replace_findings(
+            self.population,
+            raised.from_on,
+            raised.to_on,
+            raised.findings,
+            {rule_id: query.query_id for rule_id, query in self.queries.items()},
+        )
+        changes = writer.publish_flags(self.population, raised.flags, raised.touched, run_id)
+        writer.put_partitions(self.days)
+        writer.append_events(_flag_events(run_id, raised, changes))
+        return changes
 
 
 def publish(step: Step, store: Store, raised: Raised) -> Published:
-    """Findings, queries, flags and their trail in one transaction; a repetition changes nothing."""
+    """Everything about the run's flags in one transaction.
+
+    Raises:
+        LedgerUnbalanced: flagged + cleared + quarantined is not what was received.
+        AttemptSuperseded: a later attempt has these days.
+    """
     population = step.gold.population
-    queries = _stored_queries(step)
     days = ledger(step, store, raised)
     wrong = imbalances(days)
     if wrong:
         raise LedgerUnbalanced("the disposition ledger does not balance: " + "; ".join(wrong))
-    with store.writing() as writer:
-        writer.put_queries(queries.values())
-        writer.replace_findings(
-            population,
-            raised.from_on,
-            raised.to_on,
-            raised.findings,
-            {rule_id: query.query_id for rule_id, query in queries.items()},
-        )
-        changes = writer.publish_flags(population, raised.flags, raised.touched, step.run_id)
-        writer.put_partitions(days)
-        writer.append_events(_flag_events(step.run_id, raised, changes))
+    publication = Publication(population, raised, _stored_queries(step), days)
+    changes = step.commit(
+        "publish_flags", "publish", store, lambda writer: publication.put(writer, step.run_id)
+    )
     return Published(raised, changes, store.flags_of_transactions(population, raised.touched))
 
 
@@ -231,7 +257,9 @@ def _stored_queries(step: Step) -> dict[str, StoredQuery]:
         kept.parent.mkdir(parents=True, exist_ok=True)
         arriving = kept.with_suffix(f".{step.run_id}")
         arriving.write_text(text, encoding="utf-8")
+        failpoint("rules.before")
         arriving.replace(kept)
+        failpoint("rules.after")
     stored: dict[str, StoredQuery] = {}
     for agent in (gate, reconciliation_rules, anomaly_rules, context_rules):
         for rule_id, query in agent.findings(gold.rules, books.from_on, books.to_on).items():
@@ -408,8 +436,13 @@ def close(step: Step, store: Store) -> list[PartitionRow]:
         "cleared": sum(day.cleared for day in days),
         "quarantined": sum(day.quarantined for day in days),
     }
-    store.mark_audit_complete(step.run_id, summary)
-    return days
+
+    def effect(writer: Writer) -> list[PartitionRow]:
+        writer.mark_audit_complete(step.run_id, summary)
+        attempts.release(writer, step.attempt.dagster_run_id)
+        return days
+
+    return step.commit("mark_audit_complete", "close", store, effect)
 
 
 _COUNT, _TOTAL = pa.int64(), pa.decimal128(20, 2)

@@ -20,12 +20,13 @@ from pydantic import Field
 from audit_pipeline.adapters.fixtures import Snapshot, read_fixtures
 from audit_pipeline.adapters.llm import ReplayedLLM, language_model
 from audit_pipeline.adapters.protocol import Warehouse
-from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store import Store, attempts
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
 from audit_pipeline.model.errors import (
     AuditError,
     BadUsage,
+    PartitionBusy,
     StoreUnavailable,
     WarehouseUnavailable,
 )
@@ -312,11 +313,13 @@ def step_errors() -> Iterator[None]:
 
     Raises:
         dagster.Failure: an expected error, as one line that names the remedy; not retried.
-        WarehouseUnavailable, StoreUnavailable, OSError: the outside, as it is; the asset's retry
-            policy waits for it.
+        WarehouseUnavailable, StoreUnavailable, PartitionBusy, OSError: the outside, as it is; the
+            asset's retry policy waits for it.
     """
     try:
         yield
+    except PartitionBusy:
+        raise
     except (WarehouseUnavailable, StoreUnavailable, OSError):
         close_books()  # a later attempt begins with a session that is alive
         raise
@@ -375,7 +378,10 @@ class PartitionStore(dg.ConfigurableIOManager):
         table = _table(context)
         place = {"dagster/table_name": self.gold.place_of(table)}
         with step_errors(), paused(self.store, context.step_context.dagster_run):
+            run_id = context.step_context.dagster_run.run_id
             warehouse = self.gold.books(from_on, to_on).warehouse
+            with self.store.opened() as opened:
+                attempts.standing(opened, run_id)
             if table in MERGED:
                 key, vanished = MERGED[table]
                 rows = warehouse.merge(table, key, obj, vanished)

@@ -109,12 +109,17 @@ def execute(
     progress.say("starting Dagster")
     import dagster as dg
 
+    from audit_pipeline.adapters.process import holder
+    from audit_pipeline.adapters.store import Store
     from audit_pipeline.definitions import defs
+    from audit_pipeline.reaper import WORKER_TAG, reap
     from audit_pipeline.resources import close_books
 
     run_id = str(uuid.uuid4())
     job = defs.resolve_job_def("daily_audit")
     with dg.DagsterInstance.get() as instance:
+        with Store.open(settings.store_url) as store:
+            reap(instance, store)
         instance.add_event_listener(run_id, progress.event)
         result = job.execute_in_process(
             instance=instance,
@@ -124,6 +129,7 @@ def execute(
             tags={
                 "dagster/asset_partition_range_start": from_on.isoformat(),
                 "dagster/asset_partition_range_end": to_on.isoformat(),
+                WORKER_TAG: holder(),
                 "audit/population": state.about.name[:60],
                 "audit/from": from_on.isoformat(),
                 "audit/to": to_on.isoformat(),
@@ -198,4 +204,5 @@ class Progress:
         if event.event_type_value == "STEP_START":
             self.say(step)
         elif event.event_type_value == "STEP_UP_FOR_RETRY":
-            self.say(f"{step}: waiting to try again")
+            error = getattr(event.event_specific_data, "error", None)
+            self.say(f"{step}: waiting to try again: {_cause(error)}")

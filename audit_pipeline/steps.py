@@ -5,6 +5,8 @@ step ends, also when it fails.
 """
 
 import datetime as dt
+import multiprocessing
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,11 +15,19 @@ from typing import Protocol, TypeVar, runtime_checkable
 import dagster as dg
 import pyarrow as pa
 
+from audit_pipeline.adapters import process
 from audit_pipeline.adapters.contracts import FINDING_SCHEMA, check_findings
+from audit_pipeline.adapters.store import Store, attempts
+from audit_pipeline.adapters.store.writer import Writer
 from audit_pipeline.agents.audit_logging import ToolLog
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.books import TABLES, Books
-from audit_pipeline.model.errors import GateClosed, StoreUnavailable, WarehouseUnavailable
+from audit_pipeline.model.errors import (
+    GateClosed,
+    PartitionBusy,
+    StoreUnavailable,
+    WarehouseUnavailable,
+)
 from audit_pipeline.model.query import Query
 from audit_pipeline.resources import AuditStore, Gold, dates_of, step_errors
 
@@ -55,17 +65,13 @@ class Step:
     gold: Gold
     books: Books
     run_id: str
+    attempt: attempts.Attempt
     log: ToolLog
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
     def call(self, tool: str, work: Callable[[], Result], **given: object) -> Result:
         """Do the work of one tool and log the call: how long, with what, what came out."""
-        started_at = dt.datetime.now(dt.UTC)
-        asked = {
-            "from": self.books.from_on.isoformat(),
-            "to": self.books.to_on.isoformat(),
-            **given,
-        }
+        started_at, asked = dt.datetime.now(dt.UTC), self._asked(given)
         try:
             result = work()
         except Exception as fault:
@@ -73,6 +79,40 @@ class Step:
             raise
         self.log.called(tool, started_at, dt.datetime.now(dt.UTC), asked, _size(result))
         return result
+
+    def commit(
+        self, tool: str, effect: str, store: Store, work: Callable[[Writer], Result]
+    ) -> Result:
+        """Do what a tool does to the store, with its entry in the trail, in one transaction.
+
+        Args:
+            effect: the transaction's name among the failpoints.
+            work: what it does; nothing slow.
+
+        Raises:
+            AttemptSuperseded: a later attempt has these days; nothing was written.
+        """
+        started_at, asked = dt.datetime.now(dt.UTC), self._asked({})
+        logged = ToolLog(self.run_id, self.log.agent_name)
+        try:
+            with store.writing(effect) as writer:
+                attempts.require(writer.connection, self.attempt)
+                writer.append_events(self.log.events)
+                result = work(writer)
+                logged.called(tool, started_at, dt.datetime.now(dt.UTC), asked, _size(result))
+                writer.append_events(logged.events)
+        except Exception as fault:
+            self.log.called(tool, started_at, dt.datetime.now(dt.UTC), asked, {}, fault)
+            raise
+        self.log.events.clear()
+        return result
+
+    def _asked(self, given: dict[str, object]) -> dict[str, object]:
+        return {
+            "from": self.books.from_on.isoformat(),
+            "to": self.books.to_on.isoformat(),
+            **given,
+        }
 
     def table(self, tool: str, *tables: str) -> None:
         """Derive tables of the books as one tool call."""
@@ -113,6 +153,50 @@ def _size(result: object) -> dict[str, object]:
     return {}
 
 
+def _bid(
+    context: dg.AssetExecutionContext, gold: Gold, from_on: dt.date, to_on: dt.date
+) -> attempts.Bid:
+    """What a step asks for; a step in a process of its own dies with its run's process."""
+    parent = multiprocessing.parent_process()
+    executor = context.job_def.executor_def.name
+    if executor in ("multiprocess", "celery"):
+        process.die_with_parent()
+    worker = process.holder()
+    if executor == "celery":
+        worker = None  # on some machine or other
+    elif executor == "multiprocess" and parent is not None:
+        worker = process.holder(parent.pid)
+    return attempts.Bid(
+        population=gold.population,
+        from_on=from_on,
+        to_on=to_on,
+        audit_run_id=audit_run_id(context),
+        dagster_run_id=context.run.run_id,
+        step_key=context.op_execution_context.get_step_execution_context().step.key,
+        holder=process.holder(),
+        worker=worker,
+    )
+
+
+@contextmanager
+def _beating(store: Store, bid: attempts.Bid) -> Iterator[None]:
+    """Say that the step is alive, for as long as it is."""
+    done = threading.Event()
+
+    def beats() -> None:
+        while not done.wait(attempts.BEAT_SECONDS):
+            with suppress(StoreUnavailable):  # the step itself will complain
+                attempts.beat(store, bid.dagster_run_id, bid.step_key)
+
+    heart = threading.Thread(target=beats, name="audit-beat", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        done.set()
+        heart.join()
+
+
 @contextmanager
 def step_of(
     agent: str,
@@ -130,6 +214,7 @@ def step_of(
 
     Raises:
         dagster.Failure: an expected error, as one line that names the remedy; not retried.
+        PartitionBusy: another audit of these days is at work; Dagster tries again later.
     """
     run_id = audit_run_id(context)
     place = AGENTS.index(agent)
@@ -147,20 +232,30 @@ def step_of(
             books = gold.books(from_on, to_on)
             books.elsewhere = gold.elsewhere(context, books)
             state["population"] = gold.population
-            opened.save_workflow_state(run_id, state)
-            step = Step(context, gold, books, run_id, ToolLog(run_id, agent))
-            try:
-                if gated:
-                    reasons = gate_reasons(gold, books)
-                    if reasons:
-                        raise GateClosed("the quality gate is closed: " + "; ".join(reasons))
-                yield step
-            finally:
-                if step.log.events:
-                    with opened.writing() as writer:
+            bid = _bid(context, gold, from_on, to_on)
+            with opened.writing("begin") as writer:
+                attempt = attempts.begin(writer, bid, lambda other: _finished(context, other))
+                writer.save_workflow_state(run_id, state)
+            step = Step(context, gold, books, run_id, attempt, ToolLog(run_id, agent))
+            with _beating(opened, bid):
+                try:
+                    if gated:
+                        reasons = gate_reasons(gold, books)
+                        if reasons:
+                            raise GateClosed("the quality gate is closed: " + "; ".join(reasons))
+                    yield step
+                finally:
+                    with opened.writing("step_events") as writer:
                         writer.append_events(step.log.events)
-        except WarehouseUnavailable:
+                        attempts.ended(writer, bid.dagster_run_id, bid.step_key)
+        except (WarehouseUnavailable, PartitionBusy):
             # Dagster tries the step again; until then the run stands still, and says so.
             with suppress(StoreUnavailable):  # what the warehouse said is the error to tell
                 opened.save_workflow_state(run_id, {**state, "workflow_status": "paused"})
             raise
+
+
+def _finished(context: dg.AssetExecutionContext, dagster_run_id: str) -> bool | None:
+    """Whether that run has ended; None where this Dagster does not know it."""
+    run = context.instance.get_run_by_id(dagster_run_id)
+    return None if run is None else run.is_finished

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 import pyarrow as pa
 
+from audit_pipeline.adapters.failpoints import failpoint
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.tables import GOLD
 
@@ -195,7 +196,9 @@ class DuckDBWarehouse:
                 shutil.rmtree(place, ignore_errors=True)
                 continue
             place.mkdir(exist_ok=True)
+            failpoint("partition.before")
             os.replace(parts[0], place / "part.parquet")  # noqa: PTH105 — Path.replace is the same
+            failpoint("partition.after")
             if len(parts) > 1:
                 message = f"{home.name}: {len(parts)} files for {day}, one was expected"
                 raise RuntimeError(message)

@@ -10,6 +10,8 @@
     ├── LedgerUnbalanced             flagged + cleared + quarantined ≠ gold
     ├── FlagUnknown                  no flag has this id
     ├── TransitionRefused            a flag cannot go from this state to that one
+    ├── PartitionBusy                another audit of these days is at work
+    ├── AttemptSuperseded            a later attempt has taken these days over
     ├── StoreUnavailable             the store cannot be opened or is of another version
     └── WarehouseError               Databricks, told apart by who must act:
         ├── WarehouseRejected        it refuses a statement; asking again changes nothing
@@ -55,6 +57,14 @@ class FlagUnknown(AuditError):
 
 class TransitionRefused(AuditError):
     """A flag cannot go from this state to that one."""
+
+
+class PartitionBusy(AuditError):
+    """Another audit of the same days is at work: the step is tried again later."""
+
+
+class AttemptSuperseded(AuditError):
+    """A later attempt at the same days has begun: what this one would write is refused."""
 
 
 class StoreUnavailable(AuditError):

@@ -147,7 +147,7 @@ class CallLedger:
         Args:
             seconds_max: within which the attempt ends.
         """
-        with self._store.writing() as writer:
+        with self._store.writing("reserve") as writer:
             spent = self._spent(writer.connection, writer.now)
             if spent.run + dollars > self.budget_run or spent.day + dollars > self.budget_day:
                 return None
@@ -165,7 +165,7 @@ class CallLedger:
 
     def settle(self, held: Reserved, ended: Settled) -> None:
         """Record how an attempt ended, with its entry in the trail."""
-        with self._store.writing() as writer:
+        with self._store.writing("settle") as writer:
             writer.connection.execute(
                 update(LLM_CALLS)
                 .where(_C.call_id == held.call_id)
@@ -199,7 +199,7 @@ class CallLedger:
         """Record that an answer was found again; it costs nothing."""
         held = Reserved(str(uuid.uuid4()), question, model, prompt_hash, 0, Decimal(0))
         ended = Settled(Outcome.CACHED, Decimal(0), 0)
-        with self._store.writing() as writer:
+        with self._store.writing("settle") as writer:
             writer.connection.execute(
                 insert(LLM_CALLS).values(
                     **self._row(held),

@@ -3,6 +3,7 @@
 SQLAlchemy Core on SQLite or Postgres; one process, thread or worker writes at a time.
 `schema.py` declares the tables, `ddl.py` prints them, `engine.py` opens a database and migrates
 it, `rows.py` and `trail.py` hold what a reader gets, `writer.py` what a transaction may do,
+`attempts.py` who may write which days,
 `store.py` the rest.
 """
 

@@ -205,6 +205,10 @@ class FlagChanges:
     superseded: tuple[str, ...] = ()
     reopened: tuple[str, ...] = ()
 
+    def counts(self) -> dict[str, int]:
+        """How many of each."""
+        return {name: len(ids) for name, ids in vars(self).items()}
+
 
 @dataclass(frozen=True)
 class PartitionRow:

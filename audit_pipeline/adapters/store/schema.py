@@ -256,6 +256,7 @@ AUDIT_ATTEMPTS = Table(
     Column(
         "dagster_run_id", Words(36), nullable=False, unique=True, doc="the run that attempts it"
     ),
+    Column("worker", Words(255), doc="host:process:start of the run's own process, where known"),
     Column("granted_at", Instant, nullable=False, doc="when it began, UTC"),
     Column("released_at", Instant, doc="when it ended, UTC; none while it may still write"),
     info={"meaning": "one row for each attempt at a range of days: who may write, who is at work"},

@@ -12,6 +12,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
+from audit_pipeline.adapters.failpoints import failpoint
 from audit_pipeline.adapters.store import engine as engines
 from audit_pipeline.adapters.store.rows import (
     FlagRow,
@@ -101,11 +102,14 @@ class Store:
         self.close()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Writer]:
+    def writing(self, effect: str = "write") -> Iterator[Writer]:
         """One transaction: committed at the end, taken back on any error.
 
         Writers take turns, whichever thread, process or machine they are in, so nothing slow
         (a model, a query of the warehouse) belongs inside.
+
+        Args:
+            effect: its name among the failpoints.
 
         Raises:
             RuntimeError: this thread is writing already; use the Writer that it has.
@@ -118,8 +122,11 @@ class Store:
             )
         self._writing.now = True
         try:
+            failpoint(f"{effect}.before")
             with self._faults(), engines.write_connection(self._engine) as connection:
                 yield Writer(connection, self._clock())
+                failpoint(f"{effect}.within")
+            failpoint(f"{effect}.after")
         finally:
             self._writing.now = False
             self._turn.release()
@@ -458,7 +465,7 @@ class Store:
 
     def save_workflow_state(self, audit_run_id: str, state: Mapping[str, Any]) -> None:
         """See `Writer.save_workflow_state`."""
-        with self.writing() as writer:
+        with self.writing("workflow_state") as writer:
             writer.save_workflow_state(audit_run_id, state)
 
     def restore_workflow_state(self, audit_run_id: str) -> dict[str, Any]:
@@ -473,7 +480,7 @@ class Store:
 
     def mark_audit_complete(self, audit_run_id: str, summary: Mapping[str, Any]) -> None:
         """See `Writer.mark_audit_complete`."""
-        with self.writing() as writer:
+        with self.writing("close") as writer:
             writer.mark_audit_complete(audit_run_id, summary)
 
     def get_last_audit_timestamp(self, population: str | None = None) -> dt.datetime:

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("to_on", sa.Date(), nullable=False),
         sa.Column("audit_run_id", sa.String(36), nullable=False),
         sa.Column("dagster_run_id", sa.String(36), nullable=False),
+        sa.Column("worker", sa.String(255)),
         sa.Column("granted_at", INSTANT, nullable=False),
         sa.Column("released_at", INSTANT),
         sa.PrimaryKeyConstraint("epoch", name=op.f("pk_audit_attempts")),

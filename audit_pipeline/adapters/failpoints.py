@@ -1,0 +1,58 @@
+"""Named places before and after each effect, at which a test can kill the process.
+
+`AUDIT_FAILPOINT=name` (or `name:3`, at the third time) kills this process with SIGKILL there: no
+`finally`, no flush, as when the machine takes it away. Without it a place costs a look-up. What
+was in the middle is then found by `make torture`, which kills an audit at each of these places and
+looks for what was lost, doubled or half done.
+"""
+
+import os
+import signal
+
+TRANSACTIONS = (
+    "begin",
+    "publish",
+    "close",
+    "decide",
+    "checkpoint",
+    "archive",
+    "workflow_state",
+    "step_events",
+    "reserve",
+    "settle",
+)
+"""The effects in the store, by the name that `Store.writing` is given."""
+
+FAILPOINTS = (
+    *(f"{name}.{place}" for name in TRANSACTIONS for place in ("before", "within", "after")),
+    "partition.before",
+    "partition.after",
+    "snapshot.before",
+    "snapshot.after",
+    "rules.before",
+    "rules.after",
+)
+"""`before`: nothing of it is there; `within`: all but the commit; `after`: it is there."""
+
+_armed = os.environ.get("AUDIT_FAILPOINT", "")
+_left = 1
+
+
+def arm(name: str) -> None:
+    """Kill this process at that place; `name:3` at the third time; empty for never."""
+    global _armed, _left  # noqa: PLW0603 - one process has one life
+    _armed, _, times = name.partition(":")
+    _left = int(times or 1)
+
+
+def failpoint(name: str) -> None:
+    """Die here, if this is the place and the time."""
+    global _left  # noqa: PLW0603 - as above
+    if name != _armed:
+        return
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(_armed)
