@@ -171,9 +171,9 @@ def test_whose_beat_is_old_does_not_stop_another(store: Store, clock: Clock) -> 
     assert begin(store, bid("r2")).epoch == 2
 
 
-@pytest.mark.parametrize(("known", "waits"), [(True, False), (False, True), (None, False)], ids=str)
+@pytest.mark.parametrize(("said", "waits"), [("ended", False), ("runs", True), ("unknown", False)])
 def test_between_two_steps_dagster_is_asked(
-    store: Store, clock: Clock, known: bool | None, waits: bool
+    store: Store, clock: Clock, said: str, *, waits: bool
 ) -> None:
     """A run that Dagster takes for running may wait long for its next step."""
     known = {"ended": True, "runs": False, "unknown": None}[said]
