@@ -160,6 +160,10 @@ smoke-databricks: $(DEV) $(VENV)/.databricks ## Try a real Databricks workspace:
 	@SMOKE_DATABRICKS=1 $(BIN)/python -m pytest -n 0 -m smoke --no-header -rA $(PYTEST_ARGS) \
 	    audit_pipeline_tests/databricks/test_smoke.py
 
+.PHONY: torture
+torture: $(DEV) ## Kill audits at every effect, on SQLite and Postgres; ARGS='--times 5 --random 50'
+	@$(BIN)/python -m audit_pipeline_tests.torture $(ARGS)
+
 .PHONY: test-slow
 test-slow: $(DEV) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)

@@ -174,6 +174,7 @@ def matches(
                 "SELECT * FROM audit.matching_models WHERE audit_on BETWEEN $from_on AND $to_on",
                 _range(step),
             ),
+            step.holding,
         )
         return dg.MaterializeResult(
             value=Query(

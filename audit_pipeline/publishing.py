@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from audit_pipeline import charts
+from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.contracts import check_flags, findings_of
-from audit_pipeline.adapters.failpoints import failpoint
 from audit_pipeline.adapters.store import Store, attempts
 from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow, StoredQuery
 from audit_pipeline.adapters.store.writer import Writer
@@ -225,7 +226,7 @@ class Publication:
         )
         changes = writer.publish_flags(self.population, raised.flags, raised.touched, run_id)
         writer.put_partitions(self.days)
-        writer.append_events(_flag_events(run_id, raised, changes))
+        writer.append_events(flag_events(run_id, raised, changes))
         return changes
 
 
@@ -248,18 +249,23 @@ def publish(step: Step, store: Store, raised: Raised) -> Published:
     return Published(raised, changes, store.flags_of_transactions(population, raised.touched))
 
 
+def keep_rules(folder: Path, text: str, run_id: str) -> None:
+    """Keep a rules text under its digest, for whoever re-performs what it found."""
+    kept = folder / f"{digest(text)}.yaml"
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        arriving = kept.with_suffix(f".{run_id}")
+        arriving.write_text(text, encoding="utf-8")
+        failpoints.here("rules.before")
+        arriving.replace(kept)
+        failpoints.here("rules.after")
+
+
 def _stored_queries(step: Step) -> dict[str, StoredQuery]:
-    """What re-performs each rule, and the rules text it was made from, kept by its digest."""
+    """What re-performs each rule, and the rules text it was made from."""
     gold, books = step.gold, step.books
     text = gold.rules_text
-    kept = gold.derived.parent.parent / "rules" / f"{digest(text)}.yaml"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        arriving = kept.with_suffix(f".{step.run_id}")
-        arriving.write_text(text, encoding="utf-8")
-        failpoint("rules.before")
-        arriving.replace(kept)
-        failpoint("rules.after")
+    keep_rules(gold.derived.parent.parent / "rules", text, step.run_id)
     stored: dict[str, StoredQuery] = {}
     for agent in (gate, reconciliation_rules, anomaly_rules, context_rules):
         for rule_id, query in agent.findings(gold.rules, books.from_on, books.to_on).items():
@@ -287,7 +293,8 @@ def _json_value(value: object) -> object:
     )
 
 
-def _flag_events(run_id: str, raised: Raised, changes: FlagChanges) -> list[TrailEvent]:
+def flag_events(run_id: str, raised: Raised, changes: FlagChanges) -> list[TrailEvent]:
+    """What happened to each flag, for the trail."""
     now = dt.datetime.now(dt.UTC)
     by_id = {flag.flag_id: flag for flag in raised.flags}
     events = [

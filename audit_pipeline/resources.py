@@ -381,12 +381,12 @@ class PartitionStore(dg.ConfigurableIOManager):
             run_id = context.step_context.dagster_run.run_id
             warehouse = self.gold.books(from_on, to_on).warehouse
             with self.store.opened() as opened:
-                attempts.standing(opened, run_id)
-            if table in MERGED:
-                key, vanished = MERGED[table]
-                rows = warehouse.merge(table, key, obj, vanished)
-            else:
-                rows = warehouse.replace(table, from_on, to_on, obj)
+                commit = partial(attempts.holding, opened, run_id)
+                if table in MERGED:
+                    key, vanished = MERGED[table]
+                    rows = warehouse.merge(table, key, obj, vanished, commit)
+                else:
+                    rows = warehouse.replace(table, from_on, to_on, obj, commit)
         context.add_output_metadata({"dagster/row_count": rows, **place})
 
     def load_input(self, context: dg.InputContext) -> pa.Table | None:

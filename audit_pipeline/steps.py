@@ -8,7 +8,7 @@ import datetime as dt
 import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -67,6 +67,7 @@ class Step:
     run_id: str
     attempt: attempts.Attempt
     log: ToolLog
+    store: Store
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
     def call(self, tool: str, work: Callable[[], Result], **given: object) -> Result:
@@ -106,6 +107,10 @@ class Step:
             raise
         self.log.events.clear()
         return result
+
+    def holding(self) -> AbstractContextManager[None]:
+        """Within it nobody takes the days over; for an effect outside the store."""
+        return attempts.holding(self.store, self.attempt.dagster_run_id)
 
     def _asked(self, given: dict[str, object]) -> dict[str, object]:
         return {
@@ -236,7 +241,7 @@ def step_of(
             with opened.writing("begin") as writer:
                 attempt = attempts.begin(writer, bid, lambda other: _finished(context, other))
                 writer.save_workflow_state(run_id, state)
-            step = Step(context, gold, books, run_id, attempt, ToolLog(run_id, agent))
+            step = Step(context, gold, books, run_id, attempt, ToolLog(run_id, agent), opened)
             with _beating(opened, bid):
                 try:
                     if gated:

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -102,9 +102,9 @@ def _until_it_answers(server: PostgresServer, process: subprocess.Popen[bytes], 
             return
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server of its own for the session, without fsync: what it holds need not survive."""
+@contextmanager
+def running() -> Iterator[PostgresServer]:
+    """A server of its own, without fsync: what it holds need not survive."""
     found = binaries()
     if found is None:
         pytest.skip(MISSING)
@@ -133,6 +133,13 @@ def postgres_server() -> Iterator[PostgresServer]:
             _stop(home, process)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One for the session."""
+    with running() as server:
+        yield server
 
 
 def _stop(home: Path, process: subprocess.Popen[bytes]) -> None:

@@ -10,13 +10,12 @@ import os
 import signal
 
 TRANSACTIONS = (
+    "migration",
     "begin",
+    "partition",
     "publish",
     "close",
     "decide",
-    "checkpoint",
-    "archive",
-    "workflow_state",
     "step_events",
     "reserve",
     "settle",
@@ -25,8 +24,8 @@ TRANSACTIONS = (
 
 FAILPOINTS = (
     *(f"{name}.{place}" for name in TRANSACTIONS for place in ("before", "within", "after")),
-    "partition.before",
-    "partition.after",
+    "rename.before",
+    "rename.after",
     "snapshot.before",
     "snapshot.after",
     "rules.before",
@@ -45,7 +44,7 @@ def arm(name: str) -> None:
     _left = int(times or 1)
 
 
-def failpoint(name: str) -> None:
+def here(name: str) -> None:
     """Die here, if this is the place and the time."""
     global _left  # noqa: PLW0603 - as above
     if name != _armed:

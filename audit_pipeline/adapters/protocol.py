@@ -1,16 +1,20 @@
 """Where gold is, as the books and the steps see it: DuckDB over fixtures, or Databricks."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
     from audit_pipeline.model.gold import GoldState
     from audit_pipeline.model.query import Query
+
+Commit = Callable[[], AbstractContextManager[object]]
+"""What a change of a stored table is made within; it refuses by raising."""
 
 
 class Warehouse(Protocol):
@@ -46,12 +50,20 @@ class Warehouse(Protocol):
         ...
 
     def replace(
-        self, table: str, from_on: "dt.date", to_on: "dt.date", content: "Query | pa.Table"
+        self,
+        table: str,
+        from_on: "dt.date",
+        to_on: "dt.date",
+        content: "Query | pa.Table",
+        commit: Commit = nullcontext,
     ) -> int:
         """Store `content` as the partitions from `from_on` to `to_on`, inclusive.
 
         Every day of the range is replaced: a day for which `content` has no row becomes empty.
         `content` must have a column `audit_on`; rows outside the range are refused.
+
+        Args:
+            commit: entered when all but the change itself is done; it may refuse.
 
         Returns:
             The number of rows stored.
@@ -62,7 +74,14 @@ class Warehouse(Protocol):
         """The stored partitions of a range, or None when there is no row in it."""
         ...
 
-    def merge(self, table: str, key: str, rows: "Query | pa.Table", vanished: str) -> int:
+    def merge(
+        self,
+        table: str,
+        key: str,
+        rows: "Query | pa.Table",
+        vanished: str,
+        commit: Commit = nullcontext,
+    ) -> int:
         """Bring a stored table up to date: rows are put in or changed, and some go.
 
         Args:
@@ -70,6 +89,7 @@ class Warehouse(Protocol):
             key: the column that identifies a row.
             rows: the table's columns, and `vanished`.
             vanished: a boolean column: rows where it holds are deleted if they are there.
+            commit: as in `replace`.
 
         Returns:
             The number of rows that the table has now.

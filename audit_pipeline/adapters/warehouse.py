@@ -9,14 +9,14 @@ import datetime as dt
 import os
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pyarrow as pa
 
-from audit_pipeline.adapters.failpoints import failpoint
+from audit_pipeline.adapters import failpoints
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.tables import GOLD
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from audit_pipeline.adapters.fixtures import Snapshot
+    from audit_pipeline.adapters.protocol import Commit
 
 MEMORY_LIMIT = "1500MB"
 """Of DuckDB's own; Arrow tables and the forest come on top, and a laptop has eight gigabytes."""
@@ -116,12 +117,20 @@ class DuckDBWarehouse:
             self._connection.unregister("arriving")
 
     def replace(
-        self, table: str, from_on: dt.date, to_on: dt.date, content: Query | pa.Table
+        self,
+        table: str,
+        from_on: dt.date,
+        to_on: dt.date,
+        content: Query | pa.Table,
+        commit: "Commit" = nullcontext,
     ) -> int:
         """Store the rows of `content` as the partitions from `from_on` to `to_on`, inclusive.
 
         Every day of the range is replaced: a day for which `content` has no row becomes empty.
         `content` must have a column `audit_on`; rows outside the range are refused.
+
+        Args:
+            commit: entered for the renaming.
 
         Returns:
             The number of rows stored.
@@ -143,13 +152,21 @@ class DuckDBWarehouse:
                 f"COPY (SELECT *, audit_on AS day FROM audit.arriving ORDER BY ALL)"
                 f" TO {quoted(str(arriving))} (FORMAT parquet, PARTITION_BY (day))"
             )
-            self._swap(home, arriving, from_on, to_on)
+            with commit():
+                self._swap(home, arriving, from_on, to_on)
         finally:
             self._run("DROP TABLE IF EXISTS audit.arriving")
             shutil.rmtree(arriving, ignore_errors=True)
         return int(total)
 
-    def merge(self, table: str, key: str, rows: Query | pa.Table, vanished: str) -> int:
+    def merge(
+        self,
+        table: str,
+        key: str,
+        rows: Query | pa.Table,
+        vanished: str,
+        commit: "Commit" = nullcontext,
+    ) -> int:
         """Bring a stored table up to date: rows are put in or changed, and some go.
 
         Args:
@@ -157,31 +174,30 @@ class DuckDBWarehouse:
             key: the column that identifies a row.
             rows: the table's columns, and `vanished`.
             vanished: a boolean column: rows where it holds are deleted if they are there.
+            commit: entered for reading the file and putting another in its place.
 
         Returns:
             The number of rows that the table has now.
         """
         home = self._derived / table
         home.mkdir(parents=True, exist_ok=True)
-        arriving = home / f".arriving-{uuid.uuid4().hex}.parquet"
+        arriving, file = home / f".arriving-{uuid.uuid4().hex}.parquet", home / f"{table}.parquet"
         self.create("arriving", rows)
-        kept = ""
-        if (home / f"{table}.parquet").exists():
-            kept = (
-                f" UNION ALL BY NAME SELECT * FROM read_parquet("
-                f"{quoted(str(home / f'{table}.parquet'))}) AS kept"
-                f' WHERE "{key}" NOT IN (SELECT "{key}" FROM audit.arriving)'
-            )
         try:
-            self._run(
-                f'COPY (SELECT * FROM (SELECT * EXCLUDE ("{vanished}") FROM audit.arriving'
-                f' WHERE NOT "{vanished}"{kept}) ORDER BY "{key}")'
-                f" TO {quoted(str(arriving))} (FORMAT parquet)"
-            )
-            arriving.replace(home / f"{table}.parquet")
-            ((standing,),) = self._run(
-                f"SELECT count(*) FROM read_parquet({quoted(str(home / f'{table}.parquet'))})"
-            )
+            with commit():
+                kept = ""
+                if file.exists():
+                    kept = (
+                        f" UNION ALL BY NAME SELECT * FROM read_parquet({quoted(str(file))})"
+                        f' AS kept WHERE "{key}" NOT IN (SELECT "{key}" FROM audit.arriving)'
+                    )
+                self._run(
+                    f'COPY (SELECT * FROM (SELECT * EXCLUDE ("{vanished}") FROM audit.arriving'
+                    f' WHERE NOT "{vanished}"{kept}) ORDER BY "{key}")'
+                    f" TO {quoted(str(arriving))} (FORMAT parquet)"
+                )
+                arriving.replace(file)
+            ((standing,),) = self._run(f"SELECT count(*) FROM read_parquet({quoted(str(file))})")
         finally:
             self._run("DROP TABLE IF EXISTS audit.arriving")
             arriving.unlink(missing_ok=True)
@@ -196,9 +212,9 @@ class DuckDBWarehouse:
                 shutil.rmtree(place, ignore_errors=True)
                 continue
             place.mkdir(exist_ok=True)
-            failpoint("partition.before")
+            failpoints.here("rename.before")
             os.replace(parts[0], place / "part.parquet")  # noqa: PTH105 — Path.replace is the same
-            failpoint("partition.after")
+            failpoints.here("rename.after")
             if len(parts) > 1:
                 message = f"{home.name}: {len(parts)} files for {day}, one was expected"
                 raise RuntimeError(message)

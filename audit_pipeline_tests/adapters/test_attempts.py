@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,12 +52,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Itera
         yield opened
 
 
-def bid(run: str, root: str = "", **more: object) -> attempts.Bid:
+def bid(run: str, root: str = "", **more: Any) -> attempts.Bid:
     """Monday and Tuesday, for a run; of an audit of its own, unless a root is named."""
     asked = attempts.Bid(
         "acme", MONDAY, TUESDAY, root or run, run, "flags", process.holder(), worker=None
     )
-    return replace(asked, **more)  # type: ignore[arg-type]
+    return replace(asked, **more)
 
 
 def begin(
@@ -113,10 +114,11 @@ def test_released_days_are_free_and_the_later_attempt_supersedes(store: Store) -
     writes(store, second)
     with pytest.raises(AttemptSuperseded, match=r"run r2 has taken over .*since 2025-04-01 12"):
         writes(store, first)
-    with pytest.raises(AttemptSuperseded):
-        attempts.standing(store, "r1")
-    attempts.standing(store, "r2")
-    attempts.standing(store, "a run that is no attempt")
+    with pytest.raises(AttemptSuperseded), attempts.holding(store, "r1"):
+        pytest.fail("it is superseded")
+    for stands in ("r2", "a run that is no attempt"):
+        with attempts.holding(store, stands):
+            pass
     with pytest.raises(AttemptSuperseded):
         begin(store, bid("r1", step_key="audit_log"))
     assert [entry.event.tool_called for entry in store.trail()] == []
@@ -132,6 +134,11 @@ def test_a_reexecution_takes_over_at_once_and_the_trail_says_so(store: Store) ->
     assert entry.event.tool_called == "take_over"
     assert entry.event.output_summary == {"epoch": 2, "from_runs": ["r1"], "run": "r2"}
     assert attempts.held(store) == [resumed]
+
+
+def test_a_step_that_outlived_its_run_does_not_begin(store: Store) -> None:
+    with pytest.raises(AttemptSuperseded, match="run r1 has ended"):
+        begin(store, bid("r1"), lambda run: run == "r1")
 
 
 def test_only_an_overlap_supersedes(store: Store) -> None:
@@ -202,7 +209,7 @@ def test_why_a_run_is_lost(store: Store, clock: Clock, nobody: str) -> None:
 
     days = itertools.count()
 
-    def one(run: str, **more: object) -> attempts.Bid:
+    def one(run: str, **more: Any) -> attempts.Bid:
         on = WEDNESDAY + dt.timedelta(days=next(days))
         asked = bid(run, from_on=on, to_on=on, **more)
         begin(store, asked)

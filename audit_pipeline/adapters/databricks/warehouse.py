@@ -20,6 +20,7 @@ import pyarrow as pa
 from audit_pipeline.adapters.databricks import gold, tables, upload
 from audit_pipeline.adapters.databricks.connection import Session
 from audit_pipeline.adapters.databricks.dialect import Places, databricks_sql
+from audit_pipeline.adapters.protocol import Commit
 from audit_pipeline.model.errors import WarehouseError, WarehouseRejected, WarehouseUnavailable
 from audit_pipeline.model.gold import GoldState
 from audit_pipeline.model.query import Query, Value
@@ -148,11 +149,17 @@ class DatabricksWarehouse:
         self._upload(table, place, content)
 
     def replace(
-        self, table: str, from_on: dt.date, to_on: dt.date, content: Query | pa.Table
+        self,
+        table: str,
+        from_on: dt.date,
+        to_on: dt.date,
+        content: Query | pa.Table,
+        commit: Commit = nullcontext,
     ) -> int:
         """Store `content` as the partitions from `from_on` to `to_on`, in one statement.
 
-        The rows of a query never leave the warehouse.
+        The rows of a query never leave the warehouse. What `commit` asks is asked right before the
+        statement: nobody else's turn to write waits for a warehouse.
         """
         range_: dict[str, Value] = {"from_on": from_on, "to_on": to_on}
         if isinstance(content, Query):
@@ -163,6 +170,8 @@ class DatabricksWarehouse:
         place = self._workspace.stored_table(table)
         # Names, not positions: a query may have its columns in another order than the table.
         columns = ", ".join(quoted(name) for name in tables.columns(table))
+        with commit():
+            pass
         self._session.run(
             f"INSERT INTO {place} REPLACE WHERE audit_on BETWEEN :from_on AND :to_on"
             f" SELECT {columns} FROM ({rows}) AS arriving",
@@ -173,7 +182,14 @@ class DatabricksWarehouse:
         )
         return int(found.column(0)[0].as_py())
 
-    def merge(self, table: str, key: str, rows: Query | pa.Table, vanished: str) -> int:
+    def merge(
+        self,
+        table: str,
+        key: str,
+        rows: Query | pa.Table,
+        vanished: str,
+        commit: Commit = nullcontext,
+    ) -> int:
         """Bring a table up to date: rows of `rows` are put in or changed, and some go.
 
         Args:
@@ -181,6 +197,7 @@ class DatabricksWarehouse:
             key: the column that identifies a row.
             rows: the table's columns, and `vanished`.
             vanished: a boolean column: rows where it holds are deleted if they are there.
+            commit: asked right before the statement.
 
         Returns:
             The number of rows that the table has now.
@@ -190,6 +207,8 @@ class DatabricksWarehouse:
         changes = ", ".join(f"{quoted(c)} = arriving.{quoted(c)}" for c in columns if c != key)
         names = ", ".join(map(quoted, columns))
         values = ", ".join(f"arriving.{quoted(c)}" for c in columns)
+        with commit():
+            pass
         self._session.run(
             f"MERGE INTO {self._workspace.stored_table(table)} AS kept"
             f" USING {self._scratch(f'arriving_{table}')} AS arriving"

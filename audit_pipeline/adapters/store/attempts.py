@@ -9,8 +9,9 @@ One audit of a day at a time: a new attempt is refused while one of another audi
 attempt of the same audit (a re-execution) takes the days over at once.
 """
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select, update
@@ -73,10 +74,12 @@ def begin(writer: Writer, bid: Bid, finished: Finished) -> Attempt:
     """The attempt that a step belongs to: its run's, or a new one with the next epoch.
 
     Raises:
-        AttemptSuperseded: a later attempt has these days.
+        AttemptSuperseded: a later attempt has these days, or the run has ended.
         PartitionBusy: another audit of one of these days is alive.
     """
     connection = writer.connection
+    if finished(bid.dagster_run_id):
+        raise AttemptSuperseded(f"run {bid.dagster_run_id[:8]} has ended; this step outlived it")
     row = _row_of(connection, bid.dagster_run_id)
     if row is None:
         row = _granted(writer, bid, finished)
@@ -115,16 +118,18 @@ def require(connection: Connection, attempt: Attempt) -> None:
         )
 
 
-def standing(store: Store, dagster_run_id: str) -> None:
-    """The same for an effect outside the store, asked right before it.
+@contextlib.contextmanager
+def holding(store: Store, dagster_run_id: str) -> Iterator[None]:
+    """The same for an effect outside the store: nobody takes the days over while it is done.
 
     Raises:
         AttemptSuperseded: a later attempt has the days of this run.
     """
-    with store.reading() as connection:
-        row = _row_of(connection, dagster_run_id)
+    with store.writing("partition") as writer:
+        row = _row_of(writer.connection, dagster_run_id)
         if row is not None:
-            require(connection, _attempt(row))
+            require(writer.connection, _attempt(row))
+        yield
 
 
 def beat(store: Store, dagster_run_id: str, step_key: str) -> None:

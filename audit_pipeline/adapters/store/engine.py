@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store.schema import HEAD
 from audit_pipeline.model.errors import StoreUnavailable
 
@@ -205,7 +206,10 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
                 f"{shown(str(engine.url))}: the store's schema is at version {found}, which is "
                 f"newer than this code ({HEAD}); install the newer audit-pipeline"
             )
+        failpoints.here("migration.before")
         command.upgrade(config, revision)
+        failpoints.here("migration.within")
+    failpoints.here("migration.after")
 
 
 def downgrade(engine: Engine, revision: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
-from audit_pipeline.adapters.failpoints import failpoint
+from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store import engine as engines
 from audit_pipeline.adapters.store.rows import (
     FlagRow,
@@ -122,11 +122,11 @@ class Store:
             )
         self._writing.now = True
         try:
-            failpoint(f"{effect}.before")
+            failpoints.here(f"{effect}.before")
             with self._faults(), engines.write_connection(self._engine) as connection:
                 yield Writer(connection, self._clock())
-                failpoint(f"{effect}.within")
-            failpoint(f"{effect}.after")
+                failpoints.here(f"{effect}.within")
+            failpoints.here(f"{effect}.after")
         finally:
             self._writing.now = False
             self._turn.release()

@@ -1,0 +1,171 @@
+"""What a store holds, times aside, and what is wrong with it."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import select
+
+from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store.schema import (
+    AUDIT_PARTITIONS,
+    DECISIONS,
+    FINDINGS,
+    FLAGS,
+    LLM_CALLS,
+    QUERIES,
+    WORKFLOW_STATE,
+)
+from audit_pipeline_tests.torture.work import TABLE, Place
+
+TIMES = ("created_at", "updated_at", "recorded_at")
+PUBLISHED = (FLAGS, FINDINGS, QUERIES, DECISIONS, AUDIT_PARTITIONS)
+ONCE = ("flag_", "decide", "mark_audit_complete")
+"""Trail events of which an undisturbed run has as many as one that was killed."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What was read at one moment.
+
+    Attributes:
+        rows: the published tables, as text without their times.
+        events: trail events by tool and flag.
+        statuses: of the workflows.
+        files: the digest of each stored partition.
+        broken: what no order of kills excuses.
+    """
+
+    rows: dict[str, list[str]]
+    events: Counter[str]
+    statuses: list[str]
+    files: dict[str, str]
+    broken: list[str] = field(default_factory=list[str])
+
+    @property
+    def published(self) -> str:
+        """One word for all that a reviewer or an auditor sees."""
+        return hashlib.sha256(
+            json.dumps([self.rows, sorted(self.events.items())]).encode()
+        ).hexdigest()
+
+
+def read(place: Place) -> State:
+    """What the store and the folder hold now."""
+    rows: dict[str, list[str]] = {}
+    with Store.open(place.url) as store:
+        with store.reading() as connection:
+            for table in PUBLISHED:
+                columns = [column for column in table.columns if column.name not in TIMES]
+                found = connection.execute(select(*columns))
+                rows[table.name] = sorted(repr(tuple(row)) for row in found)
+            statuses = sorted(connection.scalars(select(WORKFLOW_STATE.c.workflow_status)))
+            answered = len(
+                connection.execute(
+                    select(LLM_CALLS.c.call_id).where(LLM_CALLS.c.status == "answered")
+                ).all()
+            )
+        events, broken = _trail(store, answered)
+    files = _files(place.folder / "derived" / TABLE, broken)
+    return State(rows, events, statuses, files, broken)
+
+
+def _trail(store: Store, answered: int) -> tuple[Counter[str], list[str]]:
+    events: Counter[str] = Counter()
+    broken: list[str] = []
+    calls = 0
+    for number, entry in enumerate(store.trail(), 1):
+        if entry.log_sequence_number != number:
+            broken.append(f"trail: {entry.log_sequence_number} where {number} should be")
+        if not entry.intact:
+            broken.append(f"trail: entry {number} does not fit its hash")
+        event = entry.event
+        calls += event.tool_called == "call_llm"
+        if event.tool_called.startswith(ONCE) and event.error_message is None:
+            flag = event.output_summary.get("flag_id") or event.input_data.get("flag_id") or ""
+            events[f"{event.audit_run_id} {event.tool_called} {flag}"] += 1
+    if calls != answered:
+        broken.append(f"{answered} answers of a model, {calls} of them in the trail")
+    return events, broken
+
+
+def _files(folder: Path, broken: list[str]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for part in sorted(folder.glob("audit_on=*/part.parquet")):
+        try:
+            rows = pq.read_table(part).to_pylist()
+        except OSError as fault:
+            broken.append(f"{part.parent.name}: {fault}")
+            continue
+        files[part.parent.name] = hashlib.sha256(repr(rows).encode()).hexdigest()
+    return files
+
+
+@dataclass
+class Undisturbed:
+    """What a run that nobody kills goes through.
+
+    Attributes:
+        stages: what is published after each of its transactions; no other state may be seen.
+        end: what it leaves.
+        hits: how often each failpoint is passed.
+        seconds: how long it takes.
+    """
+
+    stages: set[str]
+    end: State
+    hits: Counter[str]
+    seconds: float
+
+    def half_done(self, state: State) -> list[str]:
+        """What is wrong with what a kill left behind, before anybody repairs it."""
+        wrong = list(state.broken)
+        if state.published not in self.stages:
+            wrong.append("partial: what is published is no stage of an undisturbed run")
+        return wrong
+
+    def differences(self, state: State) -> list[str]:
+        """What is wrong with the end, after the last restart."""
+        wrong = list(state.broken)
+        for name, expected in self.end.rows.items():
+            wrong += _compared(name, expected, state.rows[name])
+        for key in self.end.events.keys() | state.events.keys():
+            if self.end.events[key] != state.events[key]:
+                wrong.append(f"trail: {key}: {state.events[key]}, not {self.end.events[key]}")
+        if state.statuses != self.end.statuses:
+            wrong.append(f"workflows: {state.statuses}")
+        if state.files != self.end.files:
+            wrong.append("stored partitions differ")
+        return wrong
+
+
+def _compared(name: str, expected: list[str], found: list[str]) -> Iterator[str]:
+    lost, more = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+    if lost:
+        yield f"{name}: {lost.total()} lost or changed"
+    if more:
+        yield f"{name}: {more.total()} doubled or changed"
+
+
+@contextmanager
+def stages_of(place: Place) -> Iterator[set[str]]:
+    """Collects what is published after each transaction that commits within it."""
+    stages: set[str] = set()
+    writing = Store.writing
+
+    @contextmanager
+    def noted(self: Store, *given: Any) -> Iterator[Any]:
+        with writing(self, *given) as writer:
+            yield writer
+        stages.add(read(place).published)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "writing", noted)
+        yield stages
