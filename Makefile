@@ -164,6 +164,10 @@ smoke-databricks: $(DEV) $(VENV)/.databricks ## Try a real Databricks workspace:
 torture: $(DEV) ## Kill audits at every effect, on SQLite and Postgres; ARGS='--times 5 --random 50'
 	@$(BIN)/python -m audit_pipeline_tests.torture $(ARGS)
 
+.PHONY: torture-dagster
+torture-dagster: $(DEV) ## Kill real Dagster processes while they audit; ARGS='--times 1 --kinds worker'
+	@$(BIN)/python -m audit_pipeline_tests.torture.dagster_matrix $(ARGS)
+
 .PHONY: test-slow
 test-slow: $(DEV) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -n $(WORKERS) -m slow $(PYTEST_ARGS)

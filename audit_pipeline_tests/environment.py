@@ -150,7 +150,7 @@ class Workplace:
 
         dagster_home = self.home / "dagster_home"
         if not dagster_home.exists():
-            shutil.copytree(_new_dagster_home(), dagster_home)
+            shutil.copytree(new_dagster_home(), dagster_home)
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("DAGSTER_HOME", str(dagster_home))
             with dg.DagsterInstance.get() as instance:
@@ -217,7 +217,7 @@ def why_not(result: "dg.ExecuteInProcessResult | dg.JobExecutionResult") -> str:
 
 
 @cache
-def _new_dagster_home() -> Path:
+def new_dagster_home() -> Path:
     """A home without runs, to copy: making its databases takes longer than a small audit."""
     import dagster as dg
 
@@ -291,7 +291,7 @@ def command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Comm
         os.environ.update(before | {"COLUMNS": "200"})
         os.environ.setdefault("AUDIT_DATA_DIR", str(tmp_path / "data"))
         if arguments[:1] == ("audit",) and not dagster_home.exists():
-            shutil.copytree(_new_dagster_home(), dagster_home)
+            shutil.copytree(new_dagster_home(), dagster_home)
         os.environ["DAGSTER_HOME"] = str(dagster_home)
         capsys.readouterr()
         try:
