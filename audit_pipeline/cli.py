@@ -1,4 +1,4 @@
-"""The command line: audit, flags, reperform, reconcile, score, databricks, rules, schema.
+"""The command line: audit, status, flags, reperform, reconcile, score, health, rules, schema, ….
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
 input; 3 the audit failed. An expected error is one message that names the remedy, never a
@@ -199,13 +199,15 @@ def _write_json(file: str, document: object) -> None:
         raise BadUsage(message) from fault
 
 
-# ── flags, reperform, rules, schema ─────────────────────────────────────────────────────────────
+# ── flags, reperform ────────────────────────────────────────────────────────────────────────────
 
 
 def _flags(options: argparse.Namespace) -> int:
     from audit_pipeline import report
+    from audit_pipeline.adapters.state import live_state
     from audit_pipeline.adapters.store import Store
     from audit_pipeline.settings import load_rules, rules_text
+    from audit_pipeline.vendor_profile import vendor_profile
 
     settings = _settings(options)
     console = _console(options.json_file)
@@ -217,6 +219,9 @@ def _flags(options: argparse.Namespace) -> int:
                 return DONE
             rules = load_rules(rules_text(settings.rules_path))
             report.show_flag(console, flag, store.findings_of_flag(flag.flag_id), rules)
+            if options.vendor:
+                profile = vendor_profile(flag, store, settings, live_state(settings.redis_url))
+                report.show_vendor(console, profile)
             return DONE
         flags = store.flags(
             options.population,
@@ -259,6 +264,40 @@ def _reperform(options: argparse.Namespace) -> int:
         if options.sql and one.sql:
             console.print(one.sql, markup=False)
     return CLOSED if any(one.same is False for one in compared) else DONE
+
+
+# ── status, health ──────────────────────────────────────────────────────────────────────────────
+
+
+def _status(options: argparse.Namespace) -> int:
+    from audit_pipeline import status
+    from audit_pipeline.adapters.state import live_state
+    from audit_pipeline.adapters.store import Store
+
+    settings = _settings(options)
+    console = _console(options.json_file)
+    with Store.open(settings.store_url) as store:
+        found = status.status(store, live_state(settings.redis_url), options.run_id)
+    if options.json_file:
+        _write_json(options.json_file, status.as_json(found))
+        return DONE
+    status.show_status(console, found)
+    return DONE
+
+
+def _health(options: argparse.Namespace) -> int:
+    from audit_pipeline import report, status
+    from audit_pipeline.adapters.state import live_state
+
+    settings = _settings(options)
+    tried = status.health(settings, live_state(settings.redis_url))
+    for one, is_needed in tried:
+        verdict = "well" if one.is_well else "WRONG" if is_needed else "warn"
+        print(report.plain(" ".join(f"{verdict:5} {one.name}: {one.said}".splitlines())))
+    return DONE if all(one.is_well or not is_needed for one, is_needed in tried) else FAILED
+
+
+# ── databricks, model, rules, schema ────────────────────────────────────────────────────────────
 
 
 def _databricks(options: argparse.Namespace) -> int:
@@ -320,12 +359,14 @@ def _schema(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "audit": _audit,
+    "status": _status,
     "flags": _flags,
     "reperform": _reperform,
     "reconcile": _reconcile,
     "score": _score,
     "model": _model,
     "databricks": _databricks,
+    "health": _health,
     "rules": _rules,
     "schema": _schema,
 }

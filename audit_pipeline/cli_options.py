@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 Run = Callable[[argparse.Namespace], int]
+HEALTH_CODES = (
+    "One line each. A Redis that does not answer is a warning: audits go on without. exit codes: "
+    "0 an audit can run; 3 something that it needs is wrong"
+)
 
 
 def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
@@ -49,6 +53,9 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
         description="Without FLAG_ID: the flags of the last audits, the most severe first.",
     )
     flags.add_argument("flag_id", nargs="?", metavar="FLAG_ID", help="or its first 6 characters")
+    flags.add_argument(
+        "--vendor", action="store_true", help="with FLAG_ID: what is usual for its vendor, too"
+    )
     flags.add_argument("--severity", choices=["CRITICAL", "WARNING", "INFO"])
     flags.add_argument("--rule", metavar="ID", help="with a finding of this rule, e.g. RC-02")
     flags.add_argument("--population", metavar="NAME", help="of this data only, e.g. demo")
@@ -112,6 +119,16 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _json_option(model, "- for stdout")
     model.set_defaults(run=commands_run["model"])
 
+    status = commands.add_parser("status", help="runs at work, with the progress of each agent")
+    _status_options(status)
+    status.set_defaults(run=commands_run["status"])
+
+    health = commands.add_parser(
+        "health", help="whether the store, Redis and gold can be used now", epilog=HEALTH_CODES
+    )
+    health.add_argument("--fixtures", metavar="DIR", help="the folder of gold files")
+    health.set_defaults(run=commands_run["health"])
+
     databricks = commands.add_parser(
         "databricks",
         help="check, or set up, the Databricks warehouse that gold is read from",
@@ -130,7 +147,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     )
     schema.set_defaults(run=commands_run["schema"])
 
-    for command in (audit, flags, reperform, model):
+    for command in (audit, status, flags, reperform, model, health):
         command.add_argument(
             "--data",
             metavar="DIR",
@@ -141,6 +158,15 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 def _json_option(command: argparse.ArgumentParser, said: str) -> None:
     command.add_argument("--json", dest="json_file", metavar="FILE", help=said)
+
+
+def _status_options(status: argparse.ArgumentParser) -> None:
+    status.description = (
+        "Without RUN: the runs at work. Progress is live from Redis, where AUDIT_REDIS_URL names "
+        "one that answers, else what the trail has of the steps that ended; it says which."
+    )
+    status.add_argument("run_id", nargs="?", metavar="RUN", help="or its first 6 characters")
+    _json_option(status, "- for stdout")
 
 
 def _reconcile_options(reconcile: argparse.ArgumentParser) -> None:

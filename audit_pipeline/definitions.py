@@ -18,7 +18,9 @@ from audit_pipeline.settings import Settings
 def build(settings: Settings) -> dg.Definitions:
     """Everything Dagster needs, for these settings."""
     gold = gold_of(settings)
-    store = AuditStore(url=settings.store_url)
+    # by its name: the address may hold a password, and Dagster shows what a resource is made of
+    redis_url = dg.EnvVar("AUDIT_REDIS_URL") if settings.redis_url else ""
+    store = AuditStore(url=settings.store_url, redis_url=redis_url)
     stored = DatabricksIOManager if settings.workspace is not None else FixtureIOManager
     return dg.Definitions(
         assets=ASSETS,

@@ -449,7 +449,9 @@ def close(step: Step, store: Store) -> list[PartitionRow]:
         attempts.release(writer, step.attempt.dagster_run_id)
         return days
 
-    return step.commit("mark_audit_complete", "close", store, effect)
+    step.commit("mark_audit_complete", "close", store, effect)
+    step.live.mark_audit_complete(step.run_id, summary)
+    return days
 
 
 _COUNT, _TOTAL = pa.int64(), pa.decimal128(20, 2)

@@ -21,6 +21,7 @@ from audit_pipeline.books import TABLES, Books
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.finding import Cell, Finding
 from audit_pipeline.model.query import Query, Value
+from audit_pipeline.model.rule import Rules
 from audit_pipeline.settings import Settings, load_rules
 
 
@@ -61,12 +62,8 @@ def _again(finding: Finding, query: StoredQuery, settings: Settings) -> Comparis
         raise BadUsage(message)
     from_on = dt.date.fromisoformat(str(tables["from_on"]))
     to_on = dt.date.fromisoformat(str(tables["to_on"]))
-    rules_file = settings.data_dir / "rules" / f"{tables['rules']}.yaml"
-    if not rules_file.exists():
-        message = f"the rules that this audit used are gone: {rules_file}"
-        raise BadUsage(message)
-    rules = load_rules(rules_file.read_text(encoding="utf-8"), str(rules_file))
-    with closing(_warehouse(settings, query, tables)) as warehouse:
+    rules = rules_then(settings, tables)
+    with closing(warehouse_then(settings, query, tables)) as warehouse:
         books = Books(warehouse, rules, from_on, to_on)
         books.need(*(name for name in TABLES if f"audit.{name}" in query.sql))
         rows = warehouse.query(Query(query.sql, _bound(query.parameters))).to_pylist()
@@ -83,8 +80,25 @@ def _again(finding: Finding, query: StoredQuery, settings: Settings) -> Comparis
     return Comparison(finding, not differences, tuple(differences), query.sql)
 
 
-def _warehouse(settings: Settings, query: StoredQuery, tables: Mapping[str, Any]) -> Warehouse:
-    """The gold that the audit read: its snapshot, or the versions of its tables."""
+def rules_then(settings: Settings, tables: Mapping[str, Any]) -> Rules:
+    """The rules that the audit used.
+
+    Raises:
+        BadUsage: their file is gone.
+    """
+    rules_file = settings.data_dir / "rules" / f"{tables['rules']}.yaml"
+    if not rules_file.exists():
+        message = f"the rules that this audit used are gone: {rules_file}"
+        raise BadUsage(message)
+    return load_rules(rules_file.read_text(encoding="utf-8"), str(rules_file))
+
+
+def warehouse_then(settings: Settings, query: StoredQuery, tables: Mapping[str, Any]) -> Warehouse:
+    """The gold that the audit read: its snapshot, or the versions of its tables.
+
+    Raises:
+        BadUsage: the snapshot is gone.
+    """
     if settings.workspace is not None:
         from audit_pipeline.adapters.databricks.warehouse import DatabricksWarehouse
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from audit_pipeline.reconcile_result import Reconciled
     from audit_pipeline.runs import Run
     from audit_pipeline.score import Scored
+    from audit_pipeline.vendor_profile import VendorProfile
 
 FLAGS_SHOWN, PARTS_SHOWN = 10, 3
 STYLES = {"CRITICAL": "bold red", "WARNING": "yellow", "INFO": "blue"}
@@ -136,6 +137,22 @@ def show_flag(console: Console, flag: "FlagRow", findings: Sequence[Finding], ru
             cells.add_row(cell.name, Text(plain(cell.value)), cell.source, Text(plain(cell.row_id)))
         console.print(cells)
     console.print(f"Re-perform it: audit-pipeline reperform {flag.flag_id[:8]}")
+
+
+def show_vendor(console: Console, profile: "VendorProfile | None") -> None:
+    """What is usual for a flag's vendor, in a few lines."""
+    if profile is None:
+        console.print("No query of this flag is kept, so its vendor cannot be looked up.")
+        return
+    often = "" if profile.gap_days is None else f", mostly {profile.gap_days} days apart"
+    said = f"Vendor {profile.vendor} up to {profile.as_of}, without this one: " + (
+        f"{profile.transactions:,} from {profile.first_on} to {profile.last_on}{often}; "
+        f"amounts mostly {profile.low_amount} to {profile.high_amount}, "
+        f"median {profile.median_amount}"
+        if profile.transactions
+        else "no other transaction"
+    )
+    console.print(Text(plain(said)))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from pydantic import Field
 from audit_pipeline.adapters.fixtures import Snapshot, read_fixtures
 from audit_pipeline.adapters.llm import ReplayedLLM, language_model
 from audit_pipeline.adapters.protocol import Warehouse
-from audit_pipeline.adapters.store import Store, attempts
+from audit_pipeline.adapters.state import LiveState, MirroredStore, live_state
+from audit_pipeline.adapters.store import attempts
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
 from audit_pipeline.model.errors import (
@@ -274,14 +275,20 @@ def gold_of(settings: Settings) -> Gold:
 
 
 class AuditStore(dg.ConfigurableResource):
-    """Flags, findings, decisions, the trail and workflow state."""
+    """Flags, findings, decisions, the trail, and workflow state, which Redis shows too."""
 
     url: str
+    redis_url: str = ""
+
+    @property
+    def live(self) -> LiveState:
+        """What is shown of a run at work."""
+        return live_state(self.redis_url)
 
     @contextmanager
-    def opened(self) -> Iterator[Store]:
+    def opened(self) -> Iterator[MirroredStore]:
         """The store, open for the time of a step."""
-        with Store.open(self.url) as store:
+        with MirroredStore.mirrored(self.url, self.live) as store:
             yield store
 
 
@@ -296,14 +303,14 @@ class AskedModel(dg.ConfigurableResource):
 
     @contextmanager
     def of_run(
-        self, store: Store, audit_run_id: str, from_on: dt.date, to_on: dt.date
+        self, store: MirroredStore, audit_run_id: str, from_on: dt.date, to_on: dt.date
     ) -> Iterator[LanguageModel]:
         """The model for one run: recorded answers, a live one, or none without a key."""
         endpoint = Settings.from_env().llm
         if self.recording:
             yield ReplayedLLM(Path(self.recording), endpoint)
             return
-        with language_model(endpoint, store, audit_run_id, from_on, to_on) as model:
+        with language_model(endpoint, store, audit_run_id, from_on, to_on, store.live) as model:
             yield model
 
 

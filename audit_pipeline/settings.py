@@ -6,10 +6,11 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
@@ -20,6 +21,8 @@ from audit_pipeline.model.workspace import JOB_FROM_ROWS, Job, Workspace
 
 ENVIRONMENTS = ("development", "test", "staging", "production")
 ON_DATABRICKS = ("staging", "production")
+REDIS_OPTIONS = {"db", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
+"""What may follow the `?` of its address; among the others are the times that it is waited for."""
 FIRST_DAY = dt.date(2025, 1, 1)
 """Where no data says when audits begin; the specification's first audit."""
 
@@ -33,6 +36,7 @@ class Settings:
         fixtures: the folder of gold files.
         data_dir: snapshots, derived tables, the store.
         store_url: the store's address; SQLite in the data directory by default.
+        redis_url: where live state and the cache are; empty for nowhere.
         start_on: the first daily partition.
         end_on: a last partition beyond today, where the data has one.
         rules_path: another rules file than the packaged one.
@@ -53,6 +57,7 @@ class Settings:
     llm: Endpoint
     llm_recording: Path | None
     workspace: Workspace | None = None
+    redis_url: str = field(default="", repr=False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -74,6 +79,7 @@ class Settings:
         if not re.fullmatch("[0-9]{1,4}", threads):
             wrong.append(f"AUDIT_THREADS={threads}: a whole number, 0 for all")
         llm = _endpoint(env, wrong)
+        redis_url = _redis_url(env, wrong)
         workspace = _workspace(env, wrong) if environment in ON_DATABRICKS else None
         _complain(wrong)
         rules, recording = env.get("AUDIT_RULES"), env.get("LLM_RECORDING")
@@ -89,6 +95,7 @@ class Settings:
             llm=llm,
             llm_recording=Path(recording).absolute() if recording else None,
             workspace=workspace,
+            redis_url=redis_url,
         )
 
     @staticmethod
@@ -123,6 +130,39 @@ def _endpoint(env: Mapping[str, str], wrong: list[str]) -> Endpoint:
         prices_path=Path(prices) if prices else None,
         budget_run=_dollars(env, "LLM_BUDGET_RUN", usual.budget_run, wrong),
         budget_day=_dollars(env, "LLM_BUDGET_DAY", usual.budget_day, wrong),
+    )
+
+
+def _redis_url(env: Mapping[str, str], wrong: list[str]) -> str:
+    url = (env.get("AUDIT_REDIS_URL") or "").strip()
+    if url and not _is_redis(url):
+        # not shown: it may hold a password
+        wrong.append(
+            "AUDIT_REDIS_URL: redis://[[user]:password@]host[:port][/database], rediss://… for "
+            "TLS, or unix:///path"
+        )
+    return url
+
+
+def _is_redis(url: str) -> bool:
+    """An address that its client understands, and with which our bounds of time hold."""
+    try:
+        address = urlsplit(url)
+        port = address.port
+    except ValueError:
+        return False
+    asked = parse_qs(address.query, keep_blank_values=True)
+    databases = asked.get("db", [])
+    if address.scheme == "unix":
+        is_place = not address.hostname and len(address.path) > 1
+    else:
+        is_place = address.scheme in ("redis", "rediss") and bool(address.hostname) and port != 0
+        databases = [*databases, address.path.removeprefix("/")]
+    return (
+        is_place
+        and not address.fragment
+        and set(asked) <= REDIS_OPTIONS
+        and all(re.fullmatch("[0-9]{0,4}", database) for database in databases)
     )
 
 

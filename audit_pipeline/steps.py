@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from audit_pipeline.adapters import process
 from audit_pipeline.adapters.contracts import FINDING_SCHEMA, check_findings
+from audit_pipeline.adapters.state import LiveState, live_state
 from audit_pipeline.adapters.store import Store, attempts
 from audit_pipeline.adapters.store.writer import Writer
 from audit_pipeline.agents.audit_logging import ToolLog
@@ -68,6 +69,7 @@ class Step:
     attempt: attempts.Attempt
     log: ToolLog
     store: Store
+    live: LiveState = field(default_factory=live_state)
     counts: dict[str, int] = field(default_factory=dict[str, int])
 
     def call(self, tool: str, work: Callable[[], Result], **given: object) -> Result:
@@ -77,8 +79,13 @@ class Step:
             result = work()
         except Exception as fault:
             self.log.called(tool, started_at, dt.datetime.now(dt.UTC), asked, {}, fault)
+            self.live.advance(self.run_id, self.log.agent_name, tools=1)
             raise
-        self.log.called(tool, started_at, dt.datetime.now(dt.UTC), asked, _size(result))
+        size = _size(result)
+        self.log.called(tool, started_at, dt.datetime.now(dt.UTC), asked, size)
+        rows = size.get("rows")
+        made = rows if isinstance(rows, int) else 0
+        self.live.advance(self.run_id, self.log.agent_name, tools=1, rows=made)
         return result
 
     def commit(
@@ -106,6 +113,7 @@ class Step:
             self.log.called(tool, started_at, dt.datetime.now(dt.UTC), asked, {}, fault)
             raise
         self.log.events.clear()
+        self.live.advance(self.run_id, self.log.agent_name, tools=1)
         return result
 
     def holding(self) -> AbstractContextManager[None]:
@@ -241,7 +249,10 @@ def step_of(
             with opened.writing("begin") as writer:
                 attempt = attempts.begin(writer, bid, lambda other: _finished(context, other))
                 writer.save_workflow_state(run_id, state)
-            step = Step(context, gold, books, run_id, attempt, ToolLog(run_id, agent), opened)
+            store.live.save_workflow_state(run_id, state)
+            store.live.advance(run_id, agent)
+            log = ToolLog(run_id, agent)
+            step = Step(context, gold, books, run_id, attempt, log, opened, store.live)
             with _beating(opened, bid):
                 try:
                     if gated:

@@ -31,6 +31,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "AUDIT_STORE_URL", "", "the store's address; SQLite in AUDIT_DATA_DIR by default", True
     ),
+    Variable(
+        "AUDIT_REDIS_URL",
+        "",
+        "Redis for live progress and a cache: redis://, rediss:// or unix://; none by default",
+        True,
+    ),
     Variable("AUDIT_RULES", "", "another rules file than the packaged audit_pipeline/rules.yaml"),
     Variable("AUDIT_START_ON", "", "the first daily partition; about.json's or 2025-01-01"),
     Variable("AUDIT_END_ON", "", "the last partition, where the data goes beyond yesterday"),

@@ -2,4 +2,5 @@ pytest_plugins = [
     "audit_pipeline_tests.databricks.warehouses",
     "audit_pipeline_tests.environment",
     "audit_pipeline_tests.postgres",
+    "audit_pipeline_tests.redis_server",
 ]

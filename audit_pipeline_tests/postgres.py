@@ -2,8 +2,9 @@
 
 A test module that wants one says `pytest_plugins = ("audit_pipeline_tests.postgres",)`, marks
 its tests `postgres` and asks for `postgres_url`: the address of an empty database of its own.
-Where there is no Postgres, the test is skipped. (Not by importing the fixtures: pytest warns
-about a plugin that was imported before it could rewrite its asserts, and warnings are errors.)
+Where there is no Postgres, the test is skipped; where CI is set, it fails. (Not by importing the
+fixtures: pytest warns about a plugin that was imported before it could rewrite its asserts, and
+warnings are errors.)
 """
 
 import os
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+
+from audit_pipeline_tests.environment import skip_or_fail
 
 START_SECONDS_MAX = 60
 MISSING = "no initdb and postgres on this machine; apt-get install postgresql"
@@ -78,7 +81,7 @@ def _unprivileged() -> tuple[list[str], int | None]:
         except KeyError:
             continue
         return ["runuser", "-u", name, "--"], user.pw_uid
-    pytest.skip("this is root, and there is neither a user postgres nor nobody to run Postgres as")
+    return skip_or_fail("this is root, and no user postgres or nobody is there to run Postgres as")
 
 
 def _free_port() -> int:
@@ -107,7 +110,7 @@ def running() -> Iterator[PostgresServer]:
     """A server of its own, without fsync: what it holds need not survive."""
     found = binaries()
     if found is None:
-        pytest.skip(MISSING)
+        skip_or_fail(MISSING)
     as_user, uid = _unprivileged()
     server = PostgresServer(_free_port(), secrets.token_hex(16))
     home = Path(tempfile.mkdtemp(prefix="audit-pipeline-postgres-"))

@@ -110,6 +110,55 @@ def test_the_key_is_not_shown():
     assert "secret" not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://:password@redis.example:6380/3",
+        "rediss://user:p%40ss@10.0.0.1:6380/0?ssl_ca_certs=/ca.pem",
+        "redis://[::1]:6379?db=2",
+        "unix:///run/redis/redis.sock?db=1&password=secret",
+        " redis://localhost:6379/ ",
+    ],
+)
+def test_an_address_of_redis(url: str):
+    settings = Settings.from_env({"AUDIT_REDIS_URL": url})
+    assert settings.redis_url == url.strip()
+    assert url.strip() not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:6379",
+        "http://very-secret@localhost",
+        "redis://",
+        "redis://very-secret@",
+        "redis://:very-secret@localhost:port",
+        "redis://:very-secret@localhost:0",
+        "redis://:very-secret@localhost:99999",
+        "redis://:very-secret@localhost/name",
+        "redis://:very-secret@localhost/1/2",
+        "redis://:very-secret@localhost?db=-1",
+        "redis://:very-secret@localhost?socket_timeout=60",  # we decide how long it is waited for
+        "redis://:very-secret@localhost?invented=1",
+        "redis://:very-secret#@localhost",
+        "redis://:very-secret@[::1",
+        "unix://very-secret@",
+        "unix:///",
+        "unix://host/path",
+        "unix:///path?db=x",
+    ],
+)
+def test_an_address_of_redis_that_is_none(url: str):
+    """Listed with the other mistakes; the address itself is not shown."""
+    with pytest.raises(BadUsage) as told:
+        Settings.from_env({"AUDIT_REDIS_URL": url, "AUDIT_THREADS": "-1"})
+    assert "AUDIT_REDIS_URL: redis://" in str(told.value)
+    assert "AUDIT_THREADS=-1" in str(told.value)
+    assert "very-secret" not in str(told.value)
+
+
 def test_an_empty_setting_is_none():
     empty: dict[str, str] = dict.fromkeys(
         (
@@ -118,6 +167,7 @@ def test_an_empty_setting_is_none():
             "AUDIT_START_ON",
             "AUDIT_THREADS",
             "AUDIT_RULES",
+            "AUDIT_REDIS_URL",
             "OPENROUTER_API_KEY",
             "LLM_BASE_URL",
             "LLM_BUDGET_DAY",

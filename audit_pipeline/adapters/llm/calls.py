@@ -195,10 +195,16 @@ class CallLedger:
                 .limit(1)
             )
 
-    def put_cached(self, question: Question, model: str, prompt_hash: str) -> None:
-        """Record that an answer was found again; it costs nothing."""
+    def put_cached(
+        self, question: Question, model: str, prompt_hash: str, answer: str | None = None
+    ) -> None:
+        """Record that an answer was found again; it costs nothing.
+
+        Args:
+            answer: as JSON, where no attempt of this store has it.
+        """
         held = Reserved(str(uuid.uuid4()), question, model, prompt_hash, 0, Decimal(0))
-        ended = Settled(Outcome.CACHED, Decimal(0), 0)
+        ended = Settled(Outcome.CACHED, Decimal(0), 0, answer=answer)
         with self._store.writing("settle") as writer:
             writer.connection.execute(
                 insert(LLM_CALLS).values(
@@ -206,6 +212,7 @@ class CallLedger:
                     status=ended.outcome.value,
                     cost_dollars=ended.dollars,
                     duration_ms=ended.duration_ms,
+                    answer=ended.answer,
                     started_at=writer.now,
                     expires_at=writer.now,
                 )

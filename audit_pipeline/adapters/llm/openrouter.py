@@ -29,6 +29,7 @@ from audit_pipeline.adapters.llm.prompt import (
 )
 from audit_pipeline.adapters.llm.retry import AttemptFailed, retrying
 from audit_pipeline.adapters.llm.schema import InvalidAnswer, lifted
+from audit_pipeline.adapters.state import LiveState, live_state
 from audit_pipeline.adapters.store import Store
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.question import (
@@ -45,6 +46,8 @@ FAILURES_MAX = 5
 """In a row, by a service that does not work; then it is left alone."""
 
 LEFT_ALONE_SECONDS = 30.0
+
+SHARED_SECONDS = 24 * 60 * 60
 
 CLOCK_SECONDS = 0.01
 """By which two clocks may disagree on whether the deadline is over."""
@@ -66,12 +69,18 @@ class NoLLM:
 
 @contextlib.contextmanager
 def language_model(
-    endpoint: Endpoint, store: Store, audit_run_id: str, from_on: dt.date, to_on: dt.date
+    endpoint: Endpoint,
+    store: Store,
+    audit_run_id: str,
+    from_on: dt.date,
+    to_on: dt.date,
+    live: LiveState | None = None,
 ) -> Iterator[LanguageModel]:
     """The model of an audit run, closed at the end: `NoLLM` where the endpoint has no key.
 
     Args:
         from_on: the first audit date of the run; `to_on` is the last.
+        live: where answers are shared with audits that have another store.
 
     Raises:
         BadUsage: the endpoint is not one that can be asked; also without a key.
@@ -83,7 +92,7 @@ def language_model(
     ledger = CallLedger(
         store, audit_run_id, from_on, to_on, endpoint.budget_run, endpoint.budget_day
     )
-    with OpenRouter(endpoint, ledger, prices) as model:
+    with OpenRouter(endpoint, ledger, prices, live=live) as model:
         yield model
 
 
@@ -172,6 +181,7 @@ class OpenRouter:
     Args:
         prices: of the endpoint's models, see `checked`.
         sleep: how the time between two attempts is waited for.
+        live: where answers are shared with audits that have another store.
 
     Raises:
         BadUsage: the endpoint is not one that can be asked.
@@ -183,7 +193,9 @@ class OpenRouter:
         ledger: CallLedger,
         prices: Prices | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        live: LiveState | None = None,
     ) -> None:
+        self._live = live or live_state()
         self._prices = checked(endpoint) if prices is None else prices
         if not endpoint.api_key:
             raise BadUsage("no key: set OPENROUTER_API_KEY, or use NoLLM")
@@ -266,14 +278,24 @@ class OpenRouter:
         return asking.answer(value, Outcome.ANSWERED)
 
     def _cached(self, asking: _Asking) -> BaseModel | None:
-        found = self.ledger.found(asking.prompt.sha256)
-        if found is None:
+        question, prompt = asking.question, asking.prompt
+        found = self.ledger.found(prompt.sha256)
+        if found is not None:
+            # where this fails it was of an older schema with validators of its own
+            with contextlib.suppress(ValueError):
+                value = question.schema.model_validate_json(found)
+                self.ledger.put_cached(question, prompt.model, prompt.sha256)
+                return value
+        shared = self._live.get(f"answer:{prompt.sha256}")
+        if not isinstance(shared, str):
             return None
         try:
-            value = asking.question.schema.model_validate_json(found)
-        except ValueError:
-            return None  # it was of an older schema with validators of its own
-        self.ledger.put_cached(asking.question, asking.prompt.model, asking.prompt.sha256)
+            value = lifted(shared, question.schema, lambda text: outward(text, self.endpoint))
+        except InvalidAnswer:
+            return None
+        # with what was answered: no attempt in this store's table says it
+        answer = value.model_dump_json(by_alias=True)
+        self.ledger.put_cached(question, prompt.model, prompt.sha256, answer)
         return value
 
     def _guarded(self, asking: _Asking) -> BaseModel:
@@ -319,6 +341,8 @@ class OpenRouter:
             self._settle(asking, held, began, reply, failed)
             raise
         self._settle(asking, held, began, reply, value)
+        answer = value.model_dump_json(by_alias=True)
+        self._live.put(f"answer:{prompt.sha256}", answer, SHARED_SECONDS)
         return value
 
     def _value(self, asking: _Asking, reply: Reply) -> BaseModel:
