@@ -13,6 +13,7 @@
     ├── PartitionBusy                another audit of these days is at work
     ├── AttemptSuperseded            a later attempt has taken these days over
     ├── StoreUnavailable             the store cannot be opened or is of another version
+    ├── TrailBroken                  the trail and what is signed of it do not fit each other
     └── WarehouseError               Databricks, told apart by who must act:
         ├── WarehouseRejected        it refuses a statement; asking again changes nothing
         ├── WarehouseUnavailable     it cannot be reached now; asking again later helps
@@ -69,6 +70,10 @@ class AttemptSuperseded(AuditError):
 
 class StoreUnavailable(AuditError):
     """The store cannot be opened, or its schema is of another version."""
+
+
+class TrailBroken(AuditError):
+    """The trail and what is signed of it, outside the database, do not fit each other."""
 
 
 class WarehouseError(AuditError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
 
 from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store.schema import HEAD
@@ -106,6 +107,42 @@ def _sqlite_engine(address: URL) -> Engine:
     def _begin(connection: Connection) -> None:
         immediate = connection.get_execution_options().get(WRITING, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite store; None for another kind."""
+    address = _address(url)
+    is_file = address.get_backend_name() == "sqlite"
+    return Path(str(address.database)).absolute() if is_file else None
+
+
+def read_only_engine(url: str) -> Engine:
+    """An engine that can only read, creates nothing and migrates nothing.
+
+    A SQLite file that nobody has open is read as it lies: opened in the usual way, its write-ahead
+    log would be created beside it.
+
+    Raises:
+        StoreUnavailable: there is no such store.
+    """
+    file = sqlite_file(url)
+    if file is None:
+        return engine_of(url)
+    if not file.is_file():
+        raise StoreUnavailable(f"{shown(url)}: there is no store")
+    in_use = file.with_name(file.name + "-wal").exists()
+    uri = f"{file.as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS_MAX, isolation_level=None)
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 

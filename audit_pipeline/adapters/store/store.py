@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store import engine as engines
+from audit_pipeline.adapters.store import trail_reader
 from audit_pipeline.adapters.store.rows import (
     FlagRow,
     PartitionRow,
@@ -30,10 +31,9 @@ from audit_pipeline.adapters.store.schema import (
     FINDINGS,
     FLAGS,
     QUERIES,
-    TRAIL_CHECKPOINTS,
     WORKFLOW_STATE,
 )
-from audit_pipeline.adapters.store.trail import AS_STORED, Checkpoint, TrailEntry, leaf_document
+from audit_pipeline.adapters.store.trail import Checkpoint, TrailEntry
 from audit_pipeline.adapters.store.writer import Writer
 from audit_pipeline.model.decision import Decision
 from audit_pipeline.model.errors import FlagUnknown, StoreUnavailable
@@ -52,13 +52,24 @@ def _utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+class Sealing(Protocol):
+    """What signs the trail outside the database; `adapters.trail.sealing.Sealer`."""
+
+    def committed(self, store: "Store", *, urgent: bool) -> None:
+        """A transaction that appended to the trail is committed; must not raise."""
+
+
 class Store:
     """Flags, findings, decisions, the trail and workflow state in one SQL database.
 
     Reading and writing raise `StoreUnavailable` where the database fails.
+
+    Attributes:
+        sealer: what signs the trail after commits; None: nobody does.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], dt.datetime] = _utc_now) -> None:
+        self.sealer: Sealing | None = None
         self._engine = engine
         self._clock = clock
         self._turn = threading.Lock()
@@ -66,7 +77,12 @@ class Store:
 
     @classmethod
     def open(
-        cls, url: str, *, migrate: bool = True, clock: Callable[[], dt.datetime] = _utc_now
+        cls,
+        url: str,
+        *,
+        migrate: bool = True,
+        clock: Callable[[], dt.datetime] = _utc_now,
+        sealer: Sealing | None = None,
     ) -> Self:
         """Open the store at an address, and bring its schema to this code's version.
 
@@ -74,6 +90,7 @@ class Store:
             url: `sqlite:///<file>` (its folder is created) or `postgresql+psycopg2://…`.
             migrate: false: a store of an older version is refused instead of migrated.
             clock: what time it is, UTC.
+            sealer: what signs the trail after commits.
 
         Raises:
             StoreUnavailable: it cannot be opened, or it is newer than this code.
@@ -84,7 +101,9 @@ class Store:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, clock)
+        store = cls(engine, clock)
+        store.sealer = sealer
+        return store
 
     def close(self) -> None:
         """Close every connection."""
@@ -124,12 +143,15 @@ class Store:
         try:
             failpoints.here(f"{effect}.before")
             with self._faults(), engines.write_connection(self._engine) as connection:
-                yield Writer(connection, self._clock())
+                writer = Writer(connection, self._clock())
+                yield writer
                 failpoints.here(f"{effect}.within")
             failpoints.here(f"{effect}.after")
         finally:
             self._writing.now = False
             self._turn.release()
+        if self.sealer is not None and (writer.appended or writer.urgent):
+            self.sealer.committed(self, urgent=writer.urgent)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -392,35 +414,12 @@ class Store:
             (audit_run_id, AUDIT_TRAIL.c.audit_run_id.__eq__),
             (agent_name, AUDIT_TRAIL.c.agent_name.__eq__),
         )
-        number = AUDIT_TRAIL.c.log_sequence_number
-        left = limit
-        while left is None or left > 0:
-            size = TRAIL_ROWS_AT_ONCE if left is None else min(left, TRAIL_ROWS_AT_ONCE)
-            with self.reading() as connection:
-                rows = (
-                    connection.execute(
-                        select(*AS_STORED)
-                        .where(number > after, *wanted)
-                        .order_by(number)
-                        .limit(size)
-                    )
-                    .mappings()
-                    .all()
-                )
-            for row in rows:
-                yield TrailEntry(leaf_document(row), row["leaf_hash"])
-            if len(rows) < size:
-                return
-            after = rows[-1]["log_sequence_number"]
-            left = None if left is None else left - size
+        return trail_reader.pages(self.reading, wanted, after, limit, TRAIL_ROWS_AT_ONCE)
 
     def checkpoints(self) -> list[Checkpoint]:
         """The signed states of the trail that are kept here, the longest last."""
         with self.reading() as connection:
-            rows = connection.execute(
-                select(TRAIL_CHECKPOINTS).order_by(TRAIL_CHECKPOINTS.c.tree_size)
-            )
-            return [Checkpoint(**row) for row in rows.mappings()]
+            return trail_reader.checkpoints(connection)
 
     def partitions(
         self,

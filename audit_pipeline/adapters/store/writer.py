@@ -52,11 +52,15 @@ class Writer:
     Attributes:
         connection: for statements on tables that have no method here (`users`, `llm_calls`).
         now: the one instant of this transaction, UTC.
+        appended: it has added to the trail.
+        urgent: the trail is to be sealed as soon as this is committed.
     """
 
     def __init__(self, connection: Connection, now: dt.datetime) -> None:
         self.connection = connection
         self.now = now
+        self.appended = False
+        self.urgent = False
 
     # ---- findings and the queries that re-perform them
 
@@ -293,6 +297,7 @@ class Writer:
             output_summary={"state_before": before.state.value, "state": state.value},
         )
         self.append_events([event])
+        self.urgent = True
         return self._flag(said.flag_id)
 
     def _flag(self, identity: str) -> FlagRow:
@@ -324,6 +329,7 @@ class Writer:
         rows = [trail_row(event, number) for number, event in enumerate(events, last + 1)]
         if rows:
             self.connection.execute(insert(AUDIT_TRAIL), rows)
+            self.appended = True
         return last + len(rows)
 
     def put_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -386,6 +392,7 @@ class Writer:
                 WORKFLOW_STATE.c.audit_run_id == audit_run_id
             )
         )
+        self.urgent = True
         state = json.loads(stored or "{}")
         done = [*state.get("completed_agents", ()), *state.get("pending_agents", ())]
         self.save_workflow_state(
