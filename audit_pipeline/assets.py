@@ -27,7 +27,7 @@ from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
 from audit_pipeline.model.query import Query, Value
 from audit_pipeline.model.tables import GOLD
-from audit_pipeline.resources import DAILY, AskedModel, AuditStore, Gold
+from audit_pipeline.resources import DAILY, AskedModel, AuditStore, Gold, step_errors
 from audit_pipeline.steps import Step, audit_run_id, gate_reasons, step_of
 
 OWNERS = ["team:finance-data"]
@@ -390,16 +390,20 @@ def flags(
 def audit_log(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
-    """The disposition of every audited day, and the end of the run in the trail."""
+    """The disposition of every audited day, the end of the run in the trail, and its archive."""
+    run_id = audit_run_id(context)
     with step_of("audit_logging", context, gold, store) as step, store.opened() as opened:
         days = publishing.close(step, opened)
-        return dg.MaterializeResult(
-            value=publishing.ledger_table(days),
-            metadata={
-                "audit_run_id": audit_run_id(context),
-                "disposition": dg.MetadataValue.md(publishing.ledger_markdown(days)),
-            },
-        )
+    with step_errors():  # now that the step's own entries are in the trail
+        archived = store.archive(run_id)
+    return dg.MaterializeResult(
+        value=publishing.ledger_table(days),
+        metadata={
+            "audit_run_id": run_id,
+            "archive": archived,
+            "disposition": dg.MetadataValue.md(publishing.ledger_markdown(days)),
+        },
+    )
 
 
 def _range(step: Step) -> dict[str, Value]:

@@ -1,8 +1,8 @@
-"""The command line: audit, status, flags, reperform, reconcile, score, health, rules, schema, ….
+"""The command line: audit, status, flags, reperform, verify, reconcile, score, health, rules, ….
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
-input; 3 the audit failed. An expected error is one message that names the remedy, never a
-traceback.
+input; 3 the audit failed; 10 and more: what is wrong with the trail (`model.alignment`). An
+expected error is one message that names the remedy, never a traceback.
 """
 
 import argparse
@@ -266,6 +266,25 @@ def _reperform(options: argparse.Namespace) -> int:
     return CLOSED if any(one.same is False for one in compared) else DONE
 
 
+# ── verify ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from audit_pipeline import verification
+    from audit_pipeline.runs import Progress
+
+    console = _console(options.json_file)
+    asked = verification.Asked(
+        options.checkpoint, options.key, options.prove, options.consistency, options.archive
+    )
+    with Progress(console) as progress:
+        outcome = verification.verification(_settings(options), asked, progress.say)
+    if options.json_file:
+        _write_json(options.json_file, outcome.as_json())
+    verification.show(console, outcome)
+    return outcome.exit_code
+
+
 # ── status, health ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -362,6 +381,7 @@ COMMANDS = {
     "status": _status,
     "flags": _flags,
     "reperform": _reperform,
+    "verify": _verify,
     "reconcile": _reconcile,
     "score": _score,
     "model": _model,

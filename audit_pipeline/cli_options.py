@@ -5,6 +5,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from audit_pipeline.model.alignment import EXIT_CODES, MEANINGS
+
 Run = Callable[[argparse.Namespace], int]
 HEALTH_CODES = (
     "One line each. A Redis that does not answer is a warning: audits go on without. exit codes: "
@@ -22,7 +24,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
         prog="audit-pipeline",
         description="Audits a company's money: reconciles, scores, explains, flags.",
         epilog="exit codes: 0 done; 1 quality gate closed, or a re-performance differs; "
-        "2 bad usage or input; 3 the audit failed",
+        "2 bad usage or input; 3 the audit failed; 10 and more: see verify --help",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -102,6 +104,17 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _score_options(score)
     score.set_defaults(run=commands_run["score"])
 
+    verify = commands.add_parser(
+        "verify",
+        help="verify the audit trail against what was signed of it outside the database",
+        description="Hashes every entry anew, and compares with the signed checkpoints in "
+        "AUDIT_TRAIL_DIR. Reads only, and needs no key but a public one.",
+        epilog="exit codes: 0 whole; 2 bad usage; "
+        + "; ".join(f"{code} {MEANINGS[kind]}" for kind, code in EXIT_CODES.items()),
+    )
+    _verify_options(verify)
+    verify.set_defaults(run=commands_run["verify"])
+
     rules = commands.add_parser(
         "rules", help="list the rules and their thresholds, or check a rules file"
     )
@@ -147,13 +160,39 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     )
     schema.set_defaults(run=commands_run["schema"])
 
-    for command in (audit, status, flags, reperform, model, health):
+    for command in (audit, status, flags, reperform, model, verify, health):
         command.add_argument(
             "--data",
             metavar="DIR",
             help="where derived tables, flags and trail are kept (default: .audit_data)",
         )
     return parser
+
+
+def _verify_options(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="compare with this one too, e.g. your copy"
+    )
+    verify.add_argument(
+        "--key",
+        metavar="KEY",
+        help="the public key that you trust (a vkey line, or a file of them), in place of those "
+        "that lie beside the checkpoints",
+    )
+    wanted = verify.add_mutually_exclusive_group()
+    wanted.add_argument(
+        "--prove", type=_count, metavar="N", help="prove that entry N is under the checkpoint"
+    )
+    wanted.add_argument(
+        "--consistency",
+        type=Path,
+        metavar="OLD",
+        help="prove that the trail still begins with this older checkpoint",
+    )
+    wanted.add_argument(
+        "--archive", type=Path, metavar="DIR", help="verify an archived run, without a database"
+    )
+    _json_option(verify, "write the result, with the proof; - for stdout")
 
 
 def _json_option(command: argparse.ArgumentParser, said: str) -> None:

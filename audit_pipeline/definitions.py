@@ -20,7 +20,13 @@ def build(settings: Settings) -> dg.Definitions:
     gold = gold_of(settings)
     # by its name: the address may hold a password, and Dagster shows what a resource is made of
     redis_url = dg.EnvVar("AUDIT_REDIS_URL") if settings.redis_url else ""
-    store = AuditStore(url=settings.store_url, redis_url=redis_url)
+    store = AuditStore(
+        url=settings.store_url,
+        redis_url=redis_url,
+        trail_dir=str(settings.trail_dir),
+        signing_key=str(settings.signing_key),
+        retention_years=settings.retention_years,
+    )
     stored = DatabricksIOManager if settings.workspace is not None else FixtureIOManager
     return dg.Definitions(
         assets=ASSETS,

@@ -22,6 +22,8 @@ from audit_pipeline.adapters.llm import ReplayedLLM, language_model
 from audit_pipeline.adapters.protocol import Warehouse
 from audit_pipeline.adapters.state import LiveState, MirroredStore, live_state
 from audit_pipeline.adapters.store import attempts
+from audit_pipeline.adapters.trail.archive import archive_to_immutable_log
+from audit_pipeline.adapters.trail.sealing import Sealer
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
 from audit_pipeline.model.errors import (
@@ -35,6 +37,7 @@ from audit_pipeline.model.gold import GoldState, Health
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.question import LanguageModel
 from audit_pipeline.model.rule import Rules
+from audit_pipeline.model.trail import RETENTION_YEARS
 from audit_pipeline.model.workspace import Job, Workspace
 from audit_pipeline.settings import Settings, digest, folder_name, load_rules, rules_text
 
@@ -275,21 +278,64 @@ def gold_of(settings: Settings) -> Gold:
 
 
 class AuditStore(dg.ConfigurableResource):
-    """Flags, findings, decisions, the trail, and workflow state, which Redis shows too."""
+    """Flags, findings, decisions, the trail, and workflow state, which Redis shows too.
+
+    Without `trail_dir` nobody signs the trail.
+    """
 
     url: str
     redis_url: str = ""
+    trail_dir: str = ""
+    signing_key: str = ""
+    retention_years: int = RETENTION_YEARS
 
     @property
     def live(self) -> LiveState:
         """What is shown of a run at work."""
         return live_state(self.redis_url)
 
+    @property
+    def sealer(self) -> Sealer | None:
+        """What signs the trail."""
+        if not self.trail_dir:
+            return None
+        folder = Path(self.trail_dir)
+        return Sealer(folder, Path(self.signing_key or folder / "signing.key"))
+
     @contextmanager
     def opened(self) -> Iterator[MirroredStore]:
         """The store, open for the time of a step."""
-        with MirroredStore.mirrored(self.url, self.live) as store:
+        with MirroredStore.mirrored(self.url, self.live, self.sealer) as store:
             yield store
+
+    def seal(self) -> str:
+        """Sign the trail as it stands; says what was signed last. For a sensor.
+
+        Raises:
+            TrailBroken: the trail is not what was signed before; nothing is signed.
+            StoreUnavailable: the database fails.
+            OSError: the checkpoint cannot be written.
+        """
+        sealer = self.sealer
+        if sealer is None:
+            return "nobody signs this trail"
+        with self.opened() as store:
+            head = sealer.seal(store)
+        return "the trail is empty" if head is None else f"{head.tree_size} entries are signed"
+
+    def archive(self, audit_run_id: str) -> str:
+        """Export a run that has ended, and sign the trail with it; says where the archive is.
+
+        Raises:
+            TrailBroken, StoreUnavailable, OSError: as `seal`.
+        """
+        sealer = self.sealer
+        if sealer is None:
+            return ""
+        with self.opened() as store:
+            place = archive_to_immutable_log(store, sealer, audit_run_id, self.retention_years)
+            sealer.seal(store)
+        return str(place)
 
 
 class AskedModel(dg.ConfigurableResource):

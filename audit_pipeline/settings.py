@@ -17,6 +17,7 @@ import yaml
 from audit_pipeline.model.errors import BadUsage, RulesInvalid
 from audit_pipeline.model.question import Endpoint
 from audit_pipeline.model.rule import Rules, parse_rules
+from audit_pipeline.model.trail import RETENTION_YEARS
 from audit_pipeline.model.workspace import JOB_FROM_ROWS, Job, Workspace
 
 ENVIRONMENTS = ("development", "test", "staging", "production")
@@ -43,6 +44,9 @@ class Settings:
         threads: of the local engine; 0 for all.
         llm: the language model's endpoint; without a key no model is asked.
         llm_recording: answers that were recorded, given in place of a model's.
+        trail_dir: where signed checkpoints and archived runs are kept, outside the store.
+        signing_key: the file of the private key that signs them.
+        retention_years: how long an archived run is to be kept.
         workspace: where gold is on Databricks; None where fixtures are read.
     """
 
@@ -56,6 +60,9 @@ class Settings:
     threads: int
     llm: Endpoint
     llm_recording: Path | None
+    trail_dir: Path
+    signing_key: Path
+    retention_years: int
     workspace: Workspace | None = None
     redis_url: str = field(default="", repr=False)
 
@@ -78,6 +85,11 @@ class Settings:
         threads = env.get("AUDIT_THREADS") or "0"
         if not re.fullmatch("[0-9]{1,4}", threads):
             wrong.append(f"AUDIT_THREADS={threads}: a whole number, 0 for all")
+        years = env.get("AUDIT_RETENTION_YEARS") or str(RETENTION_YEARS)
+        if not re.fullmatch("[0-9]{1,3}", years):
+            wrong.append(f"AUDIT_RETENTION_YEARS={years}: a whole number of years")
+        trail_dir = Path(env.get("AUDIT_TRAIL_DIR") or data_dir / "trail").absolute()
+        signing_key = Path(env.get("AUDIT_SIGNING_KEY") or trail_dir / "signing.key").absolute()
         llm = _endpoint(env, wrong)
         redis_url = _redis_url(env, wrong)
         workspace = _workspace(env, wrong) if environment in ON_DATABRICKS else None
@@ -94,6 +106,9 @@ class Settings:
             threads=int(threads),
             llm=llm,
             llm_recording=Path(recording).absolute() if recording else None,
+            trail_dir=trail_dir,
+            signing_key=signing_key,
+            retention_years=int(years),
             workspace=workspace,
             redis_url=redis_url,
         )

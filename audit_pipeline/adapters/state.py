@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store.store import Sealing
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.gold import Health
 from audit_pipeline.model.untrusted import in_one_line, masked
@@ -292,9 +293,9 @@ class MirroredStore(Store):
     live: LiveState
 
     @classmethod
-    def mirrored(cls, url: str, live: LiveState) -> "MirroredStore":
+    def mirrored(cls, url: str, live: LiveState, sealer: Sealing | None = None) -> "MirroredStore":
         """Open the store at `url`; see `Store.open`."""
-        store = cls.open(url)
+        store = cls.open(url, sealer=sealer)
         store.live = live
         return store
 

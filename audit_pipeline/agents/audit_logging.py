@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from audit_pipeline.model.flag import Flag
 
-RETENTION_YEARS = 7
-"""The specification keeps the trail for seven years."""
-
 
 @dataclass
 class ToolLog:

@@ -20,10 +20,11 @@ NEAR = 64
 
 
 class Kind(StrEnum):
-    """What can be wrong with a trail, in the order of which names the whole."""
+    """What can be wrong with a trail; where there is more than one thing, the first names it."""
 
     KEY = "key"
     ROLLED_BACK = "rolled_back"
+    FORKED = "forked"
     TRUNCATED = "truncated"
     RECHAINED = "rechained"
     REORDERED = "reordered"
@@ -33,6 +34,25 @@ class Kind(StrEnum):
     HASH = "hash"
     UNPLACED = "unplaced"
     OUTSIDE = "outside"
+
+
+MEANINGS: dict[Kind, str] = {
+    Kind.KEY: "a checkpoint's signature is broken, or of a key that is not trusted",
+    Kind.ROLLED_BACK: "checkpoints are missing, or an old one was put in a newer one's place",
+    Kind.FORKED: "an older checkpoint is not the beginning of this trail",
+    Kind.TRUNCATED: "the last entries were cut off",
+    Kind.RECHAINED: "every entry from some place on was written anew, with hashes that fit",
+    Kind.REORDERED: "entries stand in another order",
+    Kind.DELETED: "entries are gone",
+    Kind.INSERTED: "entries were added that the audit never wrote",
+    Kind.EDITED: "entries were changed",
+    Kind.HASH: "a stored hash is not that of its entry",
+    Kind.UNPLACED: "something differs from what was signed, and nothing is left that says where",
+    Kind.OUTSIDE: "a leaf file beside a checkpoint was changed; the trail itself is whole",
+}
+
+EXIT_CODES: dict[Kind, int] = {kind: code for code, kind in enumerate(Kind, 10)}
+"""What `audit-pipeline verify` ends with."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +165,9 @@ def faults(
             origins[row.position] = found
             present.add(found)
     ordered = _longest_rising(origins)
+    at_home = {at for at, q in enumerate(origins) if q and q == numbers[at]}
+    if len(at_home) >= len(ordered):  # of two swapped entries both have moved, not what is between
+        ordered = at_home
     moved = [at for at, q in enumerate(origins) if q and at not in ordered]
     said: list[Fault] = []
     if nameless:

@@ -5,6 +5,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+RETENTION_YEARS = 7
+"""The specification keeps the trail for seven years."""
+
 
 @dataclass(frozen=True)
 class TrailEvent:

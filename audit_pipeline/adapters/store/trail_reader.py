@@ -93,3 +93,10 @@ def raw_rows(
     finally:
         if not postgres:
             driver.text_factory = str
+
+
+def document(connection: Connection, number: int) -> dict[str, object] | None:
+    """What an entry says, as it is hashed; None where there is no such entry."""
+    query = select(*AS_STORED).where(AUDIT_TRAIL.c.log_sequence_number == number).limit(1)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else leaf_document(row)

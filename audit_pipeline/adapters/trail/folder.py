@@ -41,7 +41,7 @@ def write_once(path: Path, content: bytes, mode: int = READABLE) -> bool:
         return False
     finally:
         arriving.unlink()
-    _sync(path.parent)
+    sync(path.parent)
     return True
 
 
@@ -50,7 +50,7 @@ def replace(path: Path, content: bytes, mode: int = READABLE) -> None:
     arriving = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     _write_synced(arriving, content, mode)
     arriving.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _write_synced(path: Path, content: bytes, mode: int) -> None:
@@ -66,7 +66,8 @@ def _write_synced(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder
         os.fsync(descriptor)

@@ -23,12 +23,9 @@ from audit_pipeline.adapters.store.leaves import (
 )
 from audit_pipeline.adapters.trail.folder import TrailFolder
 from audit_pipeline.adapters.trail.outside import Outside, learn_leaves, read_outside
-from audit_pipeline.model.alignment import Fault, Kind, Row, faults, ranges
+from audit_pipeline.model.alignment import EXIT_CODES, Fault, Kind, Row, faults, ranges
 from audit_pipeline.model.checkpoint import Head, Note, VerifierKey
 from audit_pipeline.model.errors import StoreUnavailable
-
-EXIT_CODES: dict[Kind, int] = {kind: code for code, kind in enumerate(Kind, 10)}
-"""The exit code of the first fault in this order; 0 where there is none."""
 
 Say = Callable[[str], None]
 
