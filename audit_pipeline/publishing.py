@@ -31,6 +31,7 @@ from audit_pipeline.model.errors import LedgerUnbalanced
 from audit_pipeline.model.finding import Finding
 from audit_pipeline.model.flag import Flag, FlagState
 from audit_pipeline.model.query import Query
+from audit_pipeline.model.rule import Rules
 from audit_pipeline.model.trail import TrailEvent
 from audit_pipeline.settings import digest
 from audit_pipeline.steps import Step
@@ -204,12 +205,14 @@ class Publication:
     """All that a run changes in the store about flags; `put` does it in the caller's transaction.
 
     Attributes:
+        rules: those that found it; one that is new, or was changed, is recorded.
         queries: what re-performs each rule, by rule id.
         days: the disposition ledger of the days that change.
     """
 
     population: str
     raised: Raised
+    rules: Rules
     queries: dict[str, StoredQuery]
     days: list[PartitionRow]
 
@@ -226,6 +229,7 @@ class Publication:
         )
         changes = writer.publish_flags(self.population, raised.flags, raised.touched, run_id)
         writer.put_partitions(self.days)
+        writer.record_rules(self.rules, run_id)
         writer.append_events(flag_events(run_id, raised, changes))
         return changes
 
@@ -242,7 +246,7 @@ def publish(step: Step, store: Store, raised: Raised) -> Published:
     wrong = imbalances(days)
     if wrong:
         raise LedgerUnbalanced("the disposition ledger does not balance: " + "; ".join(wrong))
-    publication = Publication(population, raised, _stored_queries(step), days)
+    publication = Publication(population, raised, step.gold.rules, _stored_queries(step), days)
     changes = step.commit(
         "publish_flags", "publish", store, lambda writer: publication.put(writer, step.run_id)
     )

@@ -37,6 +37,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Redis for live progress and a cache: redis://, rediss:// or unix://; none by default",
         True,
     ),
+    Variable(
         "AUDIT_TRAIL_DIR",
         "",
         "where signed checkpoints and archives go; AUDIT_DATA_DIR/trail; better on another machine",

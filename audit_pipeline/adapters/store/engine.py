@@ -5,6 +5,7 @@ database names is not `schema.HEAD`.
 """
 
 import contextlib
+import datetime as dt
 import logging
 import sqlite3
 from collections.abc import Iterator
@@ -245,16 +246,39 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
             )
         failpoints.here("migration.before")
         command.upgrade(config, revision)
+        _leave_a_trace(connection, found)
         failpoints.here("migration.within")
     failpoints.here("migration.after")
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Migrate down to `revision`, or to `base`: an empty database. Rows go with their tables."""
-    with _migrating(engine) as (_, config):
+    with _migrating(engine) as (connection, config):
         from alembic import command
 
+        found = version_of(connection)
         command.downgrade(config, revision)
+        _leave_a_trace(connection, found)
+
+
+def _leave_a_trace(connection: Connection, before: str | None) -> None:
+    """A trail event, where there was a trail before the migration and is one after it."""
+    from audit_pipeline.adapters.store.writer import Writer
+    from audit_pipeline.model.trail import TrailEvent
+
+    after = version_of(connection)
+    if None in (before, after) or before == after:
+        return
+    now = dt.datetime.now(dt.UTC)
+    event = TrailEvent(
+        audit_run_id="store",
+        agent_name="audit_logging",
+        tool_called="migrate",
+        occurred_at=now,
+        input_data={"from_version": before},
+        output_summary={"version": after},
+    )
+    Writer(connection, now).append_events([event])
 
 
 @contextlib.contextmanager

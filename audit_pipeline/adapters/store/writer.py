@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
+from audit_pipeline.adapters.store import rule_versions
 from audit_pipeline.adapters.store.columns import storable
 from audit_pipeline.adapters.store.rows import (
     FLAG_CONTENT,
@@ -44,6 +45,8 @@ from audit_pipeline.model.trail import TrailEvent
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
     from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+    from audit_pipeline.model.rule import Rules
 
 
 class Writer:
@@ -331,6 +334,19 @@ class Writer:
             self.connection.execute(insert(AUDIT_TRAIL), rows)
             self.appended = True
         return last + len(rows)
+
+    def record_rules(self, rules: "Rules", audit_run_id: str) -> None:
+        """Keep the versions of the rules that are not known yet, and say so in the trail."""
+        changed = rule_versions.record(self.connection, rules, self.now)
+        if changed:
+            event = TrailEvent(
+                audit_run_id=audit_run_id,
+                agent_name="audit_logging",
+                tool_called="record_rules",
+                occurred_at=self.now,
+                output_summary={"changed": changed},
+            )
+            self.append_events([event])
 
     def put_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep a signed state of the trail; one of the same size is replaced."""

@@ -46,6 +46,7 @@ from audit_pipeline.adapters.trail.folder import READABLE, TrailFolder, sync, wr
 from audit_pipeline.adapters.trail.keys import signer_of
 from audit_pipeline.adapters.trail.outside import read_note
 from audit_pipeline.adapters.trail.sealing import Sealer
+from audit_pipeline.model.checkpoint import NoteInvalid
 from audit_pipeline.model.errors import BadUsage, TrailBroken
 from audit_pipeline.model.merkle import Peaks
 from audit_pipeline.model.trail import RETENTION_YEARS, TrailEvent, canonical
@@ -79,12 +80,15 @@ def archive_to_immutable_log(
         name = f"{_file_name(audit_run_id)}-{last:020}"
         place = sealer.folder.path / "archive" / name
         if not (place / MANIFEST).exists():
-            contents = _contents(connection, sealer, audit_run_id, (first, last, size))
+            try:
+                contents = _contents(connection, sealer, audit_run_id, (first, last, size))
+            except NoteInvalid as fault:
+                raise TrailBroken(f"the checkpoint over entry {last}: {fault}") from fault
             _store(sealer, place, contents, retention_years)
     event = _event(place, audit_run_id)
     with store.writing() as writer:
         known = select(_NUMBER).where(
-            event.audit_run_id == _RUN,
+            AUDIT_TRAIL.c.audit_run_id == audit_run_id,
             AUDIT_TRAIL.c.tool_called == TOOL,
             AUDIT_TRAIL.c.output_summary == json_text(event.output_summary),
         )
@@ -96,7 +100,7 @@ def archive_to_immutable_log(
 def _range(connection: Connection, audit_run_id: str) -> tuple[int, int]:
     """The first and last entry of a run, but for those that say that it was archived."""
     bounds = select(func.min(_NUMBER), func.max(_NUMBER)).where(
-        audit_run_id == _RUN, AUDIT_TRAIL.c.tool_called != TOOL
+        AUDIT_TRAIL.c.audit_run_id == audit_run_id, AUDIT_TRAIL.c.tool_called != TOOL
     )
     first, last = connection.execute(bounds).one()
     if first is None:
