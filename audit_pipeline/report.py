@@ -123,7 +123,8 @@ def show_flag(console: Console, flag: "FlagRow", findings: Sequence[Finding], ru
     )
     points = _table("How the score adds up", "rule", "points", "why", right=("points",))
     for point in flag.points:
-        points.add_row(point.rule_id, f"{point.points:+d}" if point.points else "", point.reason)
+        given = f"{point.points:+d}" if point.points else ""
+        points.add_row(point.rule_id, given, Text(plain(point.reason)))  # a model's, perhaps
     console.print(points)
     for finding in findings:
         rule = rules.by_id.get(finding.rule_id)
@@ -445,7 +446,7 @@ def show_reconciliation(console: Console, outcome: "Reconciled", out: Path, seco
             Text(plain(f"{row['left_id']} and {row['right_id']}: {row['posterior']:.2f}"))
         )
         console.print(waterfall({t: row[f"{t}_term"] for t in TERMS if f"{t}_term" in row}))
-    console.print(f"Written to {plain(out)} in {seconds:.1f} s.")
+    console.print(f"Written to {plain(out)} in {seconds:.1f} s.", markup=False)
 
 
 def show_scores(console: Console, outcome: "Scored", out: Path, seconds: float) -> None:
@@ -469,7 +470,7 @@ def show_scores(console: Console, outcome: "Scored", out: Path, seconds: float) 
         console.print(Text(plain(f"{row['score']:5.1f}  {row['id']}")))
         for reason in filter(None, row["reasons"].split("; ")):
             console.print(Text(plain(f"       {reason}")))
-    console.print(f"Written to {plain(out)} in {seconds:.1f} s.")
+    console.print(f"Written to {plain(out)} in {seconds:.1f} s.", markup=False)
 
 
 def waterfall(terms: Mapping[str, float]) -> Text:

@@ -55,7 +55,9 @@ def transition(current: FlagState, target: FlagState) -> FlagState:
 
 def flag_id(transaction_id: str, population: str) -> str:
     """The same transaction of the same population has the same flag, whichever run finds it."""
-    return str(uuid.uuid5(FLAG_NAMESPACE, f"{transaction_id}|{population}"))
+    name = f"{transaction_id}|{population}"
+    # half a surrogate pair, which has no UTF-8, is spelt out
+    return str(uuid.uuid5(FLAG_NAMESPACE, name.encode("utf-8", "backslashreplace").decode()))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from audit_pipeline.adapters.fixtures import (
     rows,
     snapshot,
 )
+from audit_pipeline.adapters.store.schema import FLAGS
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.model.errors import GoldUnreadable
 from audit_pipeline.model.tables import GOLD, RECENT_TRANSACTIONS, Kind, gold_table
@@ -500,6 +501,15 @@ def test_texts(tmp_path: Path, suffix: str) -> None:
         "é" * limit,
         ("vendor", "longer than 100,000 characters"),
     ]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_id_that_the_store_could_not_hold_is_refused(tmp_path: Path, suffix: str) -> None:
+    """It would be kept as a digest, under which a later audit would raise the flag again."""
+    longest = "é" * FLAGS.c.transaction_id.type.length
+    reason = "an id longer than 255 characters"
+    values = [longest, longest + "x", "short"]
+    assert column(tmp_path, suffix, "txn_id", values) == [longest, ("txn_id", reason), "short"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -1211,6 +1221,7 @@ def test_naughty_strings_come_back_or_are_rejected(tmp_path: Path, table: Any, s
     lost = {row["row_number"] for row in rejected(found)}
     for number, text in enumerate(texts, start=1):
         if number in lost:
-            assert not text.strip() or "\0" in text
+            too_long = len(text) > boundary.ID_CHARS_MAX and table.key in names
+            assert not text.strip() or "\0" in text or too_long
         else:
             assert {fates[number][name] for name in names} == {text or None}

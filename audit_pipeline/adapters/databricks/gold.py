@@ -13,7 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from audit_pipeline.adapters.databricks.connection import Session
-from audit_pipeline.adapters.fixtures.boundary import TEXT_CHARS_MAX, YEAR_MAX, YEAR_MIN
+from audit_pipeline.adapters.fixtures.boundary import (
+    ID_CHARS_MAX,
+    TEXT_CHARS_MAX,
+    YEAR_MAX,
+    YEAR_MIN,
+)
 from audit_pipeline.model.errors import GoldUnreadable, WarehouseRejected
 from audit_pipeline.model.gold import About, FileRead, GoldState
 from audit_pipeline.model.query import Query
@@ -302,6 +307,12 @@ def _faults(source: _Source) -> Iterator[tuple[str, str, str]]:
                 f"length({typed}) > {TEXT_CHARS_MAX}",
                 f"longer than {TEXT_CHARS_MAX:,} characters",
             )
+            if column.name == source.table.key:
+                yield (
+                    column.name,
+                    f"length({typed}) > {ID_CHARS_MAX}",
+                    f"an id longer than {ID_CHARS_MAX} characters",
+                )
             if column in source.table.required:
                 yield column.name, f"{typed} <> '' AND {typed} RLIKE '^\\\\s+$'", "only spaces"
         if column.kind is Kind.INSTANT:
