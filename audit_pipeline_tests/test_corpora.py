@@ -75,21 +75,13 @@ def _take_in_all(cases: list[tuple[Path, Table, str]], stage: Path) -> int:
     return giving
 
 
-def test_each_file_as_a_table(tmp_path: Path) -> None:
-    """As the narrowest one, which is the fastest, in both formats by turns."""
-    files = corpora.json_files()
-    narrow = min(GOLD, key=lambda table: len(table.columns))
-    cases = [(file, narrow, SUFFIXES[n % 2]) for n, file in enumerate(files)]
-    giving = _take_in_all(cases, tmp_path)
-    assert len(files) == 318
-    assert 0 < giving < len(files), "some files are refused, and some are read"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("table", GOLD, ids=lambda table: table.name)
 def test_each_file_as_each_table(tmp_path: Path, table: Table) -> None:
-    cases = [(file, table, suffix) for file in corpora.json_files() for suffix in SUFFIXES]
-    assert _take_in_all(cases, tmp_path)
+    files = corpora.json_files()
+    assert len(files) == 318
+    giving = _take_in_all([(f, table, suffix) for f in files for suffix in SUFFIXES], tmp_path)
+    assert 0 < giving < 2 * len(files), "some are refused, and some are read"
 
 
 def _good_line(number: int, **cells: object) -> Row:
@@ -285,7 +277,7 @@ def test_every_string_in_one_column(
     assert disposed == document["transactions"] == len(company.strings)
     _holds_evidence(company, document)
     with Store.open(f"sqlite:///{tmp_path / 'data' / 'audit.sqlite'}") as store:
-        for flag in store.flags():
+        for flag in store.flags()[::SHOWN_EVERY]:
             assert _safe(_shown_by_itself(store, flag.flag_id))
 
 

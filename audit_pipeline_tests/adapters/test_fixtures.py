@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -29,6 +29,7 @@ from audit_pipeline.adapters.fixtures import (
     rows,
     snapshot,
 )
+from audit_pipeline.adapters.store.columns import Words
 from audit_pipeline.adapters.store.schema import FLAGS
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.model.errors import GoldUnreadable
@@ -506,7 +507,8 @@ def test_texts(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_an_id_that_the_store_could_not_hold_is_refused(tmp_path: Path, suffix: str) -> None:
     """It would be kept as a digest, under which a later audit would raise the flag again."""
-    longest = "é" * FLAGS.c.transaction_id.type.length
+    longest = "é" * boundary.ID_CHARS_MAX
+    assert cast("Words", FLAGS.c.transaction_id.type).length == boundary.ID_CHARS_MAX
     reason = "an id longer than 255 characters"
     values = [longest, longest + "x", "short"]
     assert column(tmp_path, suffix, "txn_id", values) == [longest, ("txn_id", reason), "short"]
