@@ -17,6 +17,8 @@ TRANSACTIONS = (
     "close",
     "decide",
     "step_events",
+    "checkpoint",
+    "archive",
     "reserve",
     "settle",
 )
@@ -30,6 +32,10 @@ FAILPOINTS = (
     "snapshot.after",
     "rules.before",
     "rules.after",
+    "note.before",
+    "note.after",
+    "archived.before",
+    "archived.after",
 )
 """`before`: nothing of it is there; `within`: all but the commit; `after`: it is there."""
 

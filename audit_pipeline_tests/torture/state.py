@@ -23,11 +23,14 @@ from audit_pipeline.adapters.store.schema import (
     QUERIES,
     WORKFLOW_STATE,
 )
+from audit_pipeline.adapters.trail.archive_check import verify_archive
+from audit_pipeline.adapters.trail.keys import trusted_keys
+from audit_pipeline.adapters.trail.verify import verify
 from audit_pipeline_tests.torture.work import TABLE, Place
 
 TIMES = ("created_at", "updated_at", "recorded_at")
 PUBLISHED = (FLAGS, FINDINGS, QUERIES, DECISIONS, AUDIT_PARTITIONS)
-ONCE = ("flag_", "decide", "mark_audit_complete")
+ONCE = ("flag_", "decide", "mark_audit_complete", "rule_")
 """Trail events of which an undisturbed run has as many as one that was killed."""
 
 
@@ -40,6 +43,7 @@ class State:
         events: trail events by tool and flag.
         statuses: of the workflows.
         files: the digest of each stored partition.
+        archives: their folders, and those that the trail names.
         broken: what no order of kills excuses.
     """
 
@@ -47,6 +51,7 @@ class State:
     events: Counter[str]
     statuses: list[str]
     files: dict[str, str]
+    archives: tuple[set[str], set[str]]
     broken: list[str] = field(default_factory=list[str])
 
     @property
@@ -72,13 +77,16 @@ def read(place: Place) -> State:
                     select(LLM_CALLS.c.call_id).where(LLM_CALLS.c.status == "answered")
                 ).all()
             )
-        events, broken = _trail(store, answered)
+        events, named, broken = _trail(store, answered)
     files = _files(place.folder / "derived" / TABLE, broken)
-    return State(rows, events, statuses, files, broken)
+    broken += _unverified(place)
+    archives = {folder.name for folder in (place.trail / "archive").glob("[!.]*")}
+    return State(rows, events, statuses, files, (archives, named), broken)
 
 
-def _trail(store: Store, answered: int) -> tuple[Counter[str], list[str]]:
+def _trail(store: Store, answered: int) -> tuple[Counter[str], set[str], list[str]]:
     events: Counter[str] = Counter()
+    named: set[str] = set()
     broken: list[str] = []
     calls = 0
     for number, entry in enumerate(store.trail(), 1):
@@ -88,12 +96,25 @@ def _trail(store: Store, answered: int) -> tuple[Counter[str], list[str]]:
             broken.append(f"trail: entry {number} does not fit its hash")
         event = entry.event
         calls += event.tool_called == "call_llm"
+        if event.tool_called == "archive_to_immutable_log":
+            named.add(str(event.output_summary["archive"]))
         if event.tool_called.startswith(ONCE) and event.error_message is None:
             flag = event.output_summary.get("flag_id") or event.input_data.get("flag_id") or ""
             events[f"{event.audit_run_id} {event.tool_called} {flag}"] += 1
     if calls != answered:
         broken.append(f"{answered} answers of a model, {calls} of them in the trail")
-    return events, broken
+    return events, named, broken
+
+
+def _unverified(place: Place) -> list[str]:
+    """What `audit-pipeline verify` finds wrong with the trail, and with each archive."""
+    if not (place.trail / "keys").exists():
+        return []
+    keys = trusted_keys(None, place.trail)
+    wrong = [f"verify: {fault.said}" for fault in verify(place.url, place.trail, keys).faults]
+    for archive in (place.trail / "archive").glob("[!.]*"):
+        wrong += [f"archive: {fault.said}" for fault in verify_archive(archive, keys).faults]
+    return wrong
 
 
 def _files(folder: Path, broken: list[str]) -> dict[str, str]:
@@ -143,6 +164,9 @@ class Undisturbed:
             wrong.append(f"workflows: {state.statuses}")
         if state.files != self.end.files:
             wrong.append("stored partitions differ")
+        folders, named = state.archives
+        if folders != named or len(folders) < len(self.end.archives[0]):
+            wrong.append(f"archives {sorted(folders)}, in the trail {sorted(named)}")
         return wrong
 
 

@@ -19,6 +19,8 @@ from audit_pipeline.adapters import process
 from audit_pipeline.adapters.fixtures import read_fixtures
 from audit_pipeline.adapters.llm.calls import CallLedger, Settled
 from audit_pipeline.adapters.store import Store, attempts
+from audit_pipeline.adapters.trail.archive import archive_to_immutable_log
+from audit_pipeline.adapters.trail.sealing import Sealer
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.agents.audit_logging import ToolLog
 from audit_pipeline.model.decision import Decision, Reason, Verdict
@@ -48,6 +50,11 @@ class Place:
         """A gold folder of one row: its snapshot is an effect too."""
         return self.folder / "sources"
 
+    @property
+    def trail(self) -> Path:
+        """Checkpoints and archives."""
+        return self.folder / "trail"
+
 
 def publish(step: Step, store: Store, publication: publishing.Publication) -> object:
     """As `publishing.publish` ends."""
@@ -62,12 +69,14 @@ def work(place: Place, paper: Paper, said: Said, put: Put = publish) -> None:
     Args:
         said: told at once what has been acknowledged: the next moment may be the last.
     """
-    with Store.open(place.url) as store:
+    sealer = Sealer(place.trail, place.trail / "signing.key")
+    with Store.open(place.url, sealer=sealer) as store:
         for number, publication in enumerate(paper.publications):
             root = str(uuid.uuid5(NAMES, f"audit {number}"))
             state = store.restore_workflow_state(root)
             if state.get("workflow_status") != "completed":
                 audit(place, paper, store, number, root, put)
+            archive_to_immutable_log(store, sealer, root)
             said(f"audit {number}")
             if number == 0:
                 decide(store, publication, said)

@@ -25,6 +25,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
+from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store import Store, trail_reader
 from audit_pipeline.adapters.store.leaves import (
     COLUMNS,
@@ -86,7 +87,7 @@ def archive_to_immutable_log(
                 raise TrailBroken(f"the checkpoint over entry {last}: {fault}") from fault
             _store(sealer, place, contents, retention_years)
     event = _event(place, audit_run_id)
-    with store.writing() as writer:
+    with store.writing("archive") as writer:
         known = select(_NUMBER).where(
             AUDIT_TRAIL.c.audit_run_id == audit_run_id,
             AUDIT_TRAIL.c.tool_called == TOOL,
@@ -269,7 +270,9 @@ def _store(sealer: Sealer, place: Path, contents: _Contents, retention_years: in
     try:
         for name, content in {**contents.files, MANIFEST: str(note).encode()}.items():
             write_once(arriving / name, content, READABLE)
+        failpoints.here("archived.before")
         arriving.rename(place)
+        failpoints.here("archived.after")
     except OSError:
         shutil.rmtree(arriving, ignore_errors=True)
         if not (place / MANIFEST).exists():  # else another process was faster, with the same files

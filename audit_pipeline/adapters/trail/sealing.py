@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store import Store, trail_reader
 from audit_pipeline.adapters.store.leaves import Spelling, leaves_of, number_of, stored_of
 from audit_pipeline.adapters.store.trail import Checkpoint
@@ -104,10 +105,12 @@ class Sealer:
         head = Head(signer.key.name, tree.size, tree.root())
         note = signer.sign(str(head))
         sealed_at = self._clock()
+        failpoints.here("note.before")
         write_once(self.folder.file(head.tree_size), str(note).encode())
+        failpoints.here("note.after")
         leaf_file = LeafFile(base.begin, tree, sealed_at, leaves)
         write_once(self.folder.file(head.tree_size, LEAVES), leaf_file.content())
-        with store.writing() as writer:
+        with store.writing("checkpoint") as writer:
             writer.put_checkpoint(copy_of(head, note, signer.key.key_id, sealed_at))
         return head
 
