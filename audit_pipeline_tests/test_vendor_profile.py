@@ -117,7 +117,8 @@ def test_the_key_names_the_gold(
     _profile(audited, _flags(audited)[0], live)
     with closing(redis.Redis.from_url(redis_url, protocol=2)) as raw:
         [key] = raw.keys("audit_pipeline:cache:vendor_profile:*")
-        assert derived[0].encode() in bytes(key)
+        assert isinstance(key, bytes)
+        assert derived[0].encode() in key
         assert 0 < raw.ttl(key) <= 86_400
 
 

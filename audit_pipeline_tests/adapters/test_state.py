@@ -188,7 +188,8 @@ def test_nothing_is_kept_without_an_end_or_outside_the_prefix(live: LiveState, r
     keys = raw.keys("*")
     assert len(keys) == 5
     for key in keys:
-        assert bytes(key).startswith(b"audit_pipeline:")
+        assert isinstance(key, bytes)
+        assert key.startswith(b"audit_pipeline:")
         assert raw.ttl(key) > 0, key
 
 
