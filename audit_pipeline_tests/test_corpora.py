@@ -35,6 +35,7 @@ from audit_pipeline_tests.environment import Command
 
 LEDGER = "recent_transactions"
 SUFFIXES = ("json", "jsonl")
+EVERY = 8
 SHOWN_EVERY = 5
 """To show one flag takes as long as to raise five."""
 
@@ -77,11 +78,12 @@ def _take_in_all(cases: list[tuple[Path, Table, str]], stage: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", GOLD, ids=lambda table: table.name)
-def test_each_file_as_each_table(tmp_path: Path, table: Table) -> None:
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_each_file_as_each_table(tmp_path: Path, table: Table, suffix: str) -> None:
     files = corpora.json_files()
     assert len(files) == 318
-    giving = _take_in_all([(f, table, suffix) for f in files for suffix in SUFFIXES], tmp_path)
-    assert 0 < giving < 2 * len(files), "some are refused, and some are read"
+    giving = _take_in_all([(file, table, suffix) for file in files], tmp_path)
+    assert 0 < giving < len(files), "some are refused, and some are read"
 
 
 def _good_line(number: int, **cells: object) -> Row:
@@ -142,7 +144,7 @@ def test_the_ledger_of_each_file_balances(tmp_path: Path, suffix: str) -> None:
     wrong: list[str] = []
     folder = tmp_path / "gold"
     folder.mkdir()
-    for file in corpora.json_files():
+    for file in corpora.json_files()[::EVERY]:
         (folder / f"{LEDGER}.{suffix}").write_bytes(file.read_bytes())
         try:
             _balanced(folder, tmp_path / "data")
