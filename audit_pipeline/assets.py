@@ -19,7 +19,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from audit_pipeline import charts, publishing, scored, second_opinions
+from audit_pipeline import charts, disposition, publishing, scored, second_opinions
 from audit_pipeline.adapters.contracts import findings_of
 from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
@@ -397,11 +397,11 @@ def audit_log(
     with step_errors():  # now that the step's own entries are in the trail
         archived = store.archive(run_id)
     return dg.MaterializeResult(
-        value=publishing.ledger_table(days),
+        value=disposition.ledger_table(days),
         metadata={
             "audit_run_id": run_id,
             "archive": archived,
-            "disposition": dg.MetadataValue.md(publishing.ledger_markdown(days)),
+            "disposition": dg.MetadataValue.md(disposition.ledger_markdown(days)),
         },
     )
 

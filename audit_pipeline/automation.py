@@ -37,6 +37,15 @@ def lost_audits(context: dg.SensorEvaluationContext, store: AuditStore) -> dg.Sk
     return dg.SkipReason("; ".join(said) or "every run that is under way has its processes")
 
 
+@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def sealed_trail(store: AuditStore) -> dg.SkipReason:
+    """Signs what has come to the trail since the last checkpoint, where no commit has done so.
+
+    A trail that is not what was signed before makes it fail, where the data engineer sees it.
+    """
+    return dg.SkipReason(store.seal())
+
+
 JOBS = [daily_audit]
 SCHEDULES = [daily_audit_schedule]
-SENSORS = [failed_audits, lost_audits]
+SENSORS = [failed_audits, lost_audits, sealed_trail]

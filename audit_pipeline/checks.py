@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from audit_pipeline import assets, publishing
+from audit_pipeline import assets, disposition
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.model.query import Query
 from audit_pipeline.resources import AuditStore, Gold, dates_of, paused, step_errors
@@ -122,12 +122,12 @@ def disposition_ledger(
         touched = opened.transactions_with_findings(gold.population, from_on, to_on)
         known = opened.flagged_transactions(gold.population) - touched
     now = set(flagged.column("transaction_id").to_pylist()) if flagged is not None else set()
-    days = publishing.disposition(gold.books(from_on, to_on), gold.population, "", known | now)
-    wrong = publishing.imbalances(days)
+    days = disposition.disposition(gold.books(from_on, to_on), gold.population, "", known | now)
+    wrong = disposition.imbalances(days)
     return dg.AssetCheckResult(
         passed=not wrong,
         description="; ".join(wrong)[:2000] or f"{len(days)} day(s) balance",
-        metadata={"disposition": dg.MetadataValue.md(publishing.ledger_markdown(days))},
+        metadata={"disposition": dg.MetadataValue.md(disposition.ledger_markdown(days))},
     )
 
 

@@ -115,6 +115,21 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _verify_options(verify)
     verify.set_defaults(run=commands_run["verify"])
 
+    health, model, status = _small_commands(commands, commands_run)
+    for command in (audit, status, flags, reperform, model, verify, health):
+        command.add_argument(
+            "--data",
+            metavar="DIR",
+            help="where derived tables, flags and trail are kept (default: .audit_data)",
+        )
+    return parser
+
+
+def _small_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands_run: Mapping[str, Run],
+) -> tuple[argparse.ArgumentParser, ...]:
+    """Those with few options; returns the ones that read a data directory."""
     rules = commands.add_parser(
         "rules", help="list the rules and their thresholds, or check a rules file"
     )
@@ -159,14 +174,7 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "--dialect", choices=["sqlite", "postgresql", "databricks"], default="sqlite"
     )
     schema.set_defaults(run=commands_run["schema"])
-
-    for command in (audit, status, flags, reperform, model, verify, health):
-        command.add_argument(
-            "--data",
-            metavar="DIR",
-            help="where derived tables, flags and trail are kept (default: .audit_data)",
-        )
-    return parser
+    return health, model, status
 
 
 def _verify_options(verify: argparse.ArgumentParser) -> None:

@@ -26,8 +26,8 @@ from audit_pipeline.adapters.store import Store
 from audit_pipeline.adapters.store.columns import storable
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.books import Books
+from audit_pipeline.disposition import disposition, imbalances
 from audit_pipeline.model.tables import GOLD, Kind, Table, gold_table
-from audit_pipeline.publishing import disposition, imbalances
 from audit_pipeline_tests import corpora, environment
 from audit_pipeline_tests.books_of import packaged_rules
 from audit_pipeline_tests.corpora import NaughtyCompany, Row, everywhere, in_words

@@ -158,7 +158,10 @@ def test_a_tool_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch, audited: 
     class Days:
         from_on, to_on = AUDIT_FROM, AUDIT_TO
 
-    step = Step(None, None, Days(), "run", ToolLog("run", "escalation"), Told())  # pyright: ignore[reportArgumentType]
+    nothing: Any = None
+    books: Any = Days()
+    log = ToolLog("run", "escalation")
+    step = Step(nothing, nothing, books, "run", nothing, log, nothing, Told())
     step.call("rows", lambda: pa.table({"a": [1, 2, 3]}))
     step.call("list", lambda: [1, 2])
     with pytest.raises(ZeroDivisionError):

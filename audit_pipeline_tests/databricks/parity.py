@@ -19,9 +19,9 @@ from audit_pipeline.adapters.fixtures import Snapshot
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.books import TABLES, Books
+from audit_pipeline.disposition import LEDGER
 from audit_pipeline.model.query import Query
 from audit_pipeline.model.tables import GOLD
-from audit_pipeline.publishing import LEDGER
 from audit_pipeline.scored import benford_of
 from audit_pipeline_tests.books_of import AGENTS, packaged_rules
 

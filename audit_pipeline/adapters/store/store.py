@@ -201,13 +201,7 @@ class Store:
 
     def findings_of_flag(self, flag_id: str) -> list[Finding]:
         """Everything that led to a flag, ordered by audit date and rule."""
-        with self.reading() as connection:
-            rows = connection.execute(
-                select(FINDINGS)
-                .where(FINDINGS.c.flag_id == flag_id)
-                .order_by(FINDINGS.c.audit_on, FINDINGS.c.rule_id)
-            )
-            return [finding_of(row) for row in rows.mappings()]
+        return [finding for finding, _ in self.findings_with_queries(flag_id)]
 
     def findings_with_queries(self, flag_id: str) -> list[tuple[Finding, str | None]]:
         """Everything that led to a flag, each with the id of the query that found it."""
