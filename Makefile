@@ -137,6 +137,12 @@ bench-anomalies: $(DEV) $(VENV)/.bench ## Measure how well and fast unusual char
 bench-databricks: $(DEV) ## Measure what an audit fetches from the warehouse; ARGS='…'
 	@$(BIN)/python -m audit_pipeline_tests.bench_databricks $(ARGS)
 
+# Redis and Postgres are those of the machine; nothing of it stays.
+.PHONY: demo-workers
+demo-workers: $(DEV) ## Show an audit over two workers, one of which is killed; about six minutes
+	@$(BIN)/python -m pytest -n 0 -m slow -v --no-header $(PYTEST_ARGS) \
+	    audit_pipeline_tests/test_celery_runs.py
+
 # --- check -----------------------------------------------------------------------------------
 
 # The tree id of everything here that git does not ignore, committed or not; nothing without git.

@@ -28,7 +28,7 @@ from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
 from audit_pipeline.model.query import Query, Value
 from audit_pipeline.model.tables import GOLD
 from audit_pipeline.resources import DAILY, AskedModel, AuditStore, Gold, step_errors
-from audit_pipeline.steps import Step, audit_run_id, gate_reasons, step_of
+from audit_pipeline.steps import Step, audit_run_id, gate_reasons, routed, step_of
 
 OWNERS = ["team:finance-data"]
 OUTSIDE = dg.RetryPolicy(max_retries=5, delay=30, backoff=dg.Backoff.EXPONENTIAL)
@@ -36,7 +36,7 @@ OUTSIDE = dg.RetryPolicy(max_retries=5, delay=30, backoff=dg.Backoff.EXPONENTIAL
 
 
 def _step(
-    agent: str, *kinds: str, **more: Any
+    agent: str, *kinds: str, op_tags: Mapping[str, str], **more: Any
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
     """An asset of that agent, with what all of them have in common."""
 
@@ -52,6 +52,7 @@ def _step(
                 partitions_def=DAILY,
                 backfill_policy=dg.BackfillPolicy.single_run(),
                 io_manager_key="partitions",
+                op_tags=op_tags,
                 **more,
             )(body)
 
@@ -91,7 +92,7 @@ GOLD_KEYS = [spec.key for spec in GOLD_TABLES]
 # ── data quality ────────────────────────────────────────────────────────────────────────────────
 
 
-@_step("data_quality", "sql", deps=GOLD_KEYS)
+@_step("data_quality", "sql", deps=GOLD_KEYS, op_tags=routed("io", 4))
 def quality_report(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -117,7 +118,7 @@ def quality_report(
     )
 
 
-@_step("data_quality", "sql", deps=[quality_report])
+@_step("data_quality", "sql", deps=[quality_report], op_tags=routed("io", 3))
 def quarantine(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -137,7 +138,7 @@ def quarantine(
         )
 
 
-@_step("data_quality", "sql", deps=[quality_report])
+@_step("data_quality", "sql", deps=[quality_report], op_tags=routed("compute", 5))
 def quality_findings(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -157,7 +158,7 @@ def _listed(step: Step, columns: tuple[str, ...], sql: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(charts.table(columns, [tuple(row.values()) for row in rows]))
 
 
-@_step("reconciliation", "sql", "python", deps=[quality_report])
+@_step("reconciliation", "sql", "python", deps=[quality_report], op_tags=routed("compute", 6))
 def matches(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -211,7 +212,7 @@ def matches(
         )
 
 
-@_step("reconciliation", "sql", "python", deps=[quality_report])
+@_step("reconciliation", "sql", "python", deps=[quality_report], op_tags=routed("compute", 5))
 def statements(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -234,7 +235,7 @@ def statements(
         )
 
 
-@_step("reconciliation", "sql", deps=[matches, statements])
+@_step("reconciliation", "sql", deps=[matches, statements], op_tags=routed("compute", 7))
 def reconciliation_findings(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -247,7 +248,9 @@ def reconciliation_findings(
 # ── anomaly detection ───────────────────────────────────────────────────────────────────────────
 
 
-@_step("anomaly_detection", "sql", "scikitlearn", deps=[quality_report])
+@_step(
+    "anomaly_detection", "sql", "scikitlearn", deps=[quality_report], op_tags=routed("compute", 6)
+)
 def anomaly_scores(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -286,7 +289,7 @@ def anomaly_scores(
         )
 
 
-@_step("anomaly_detection", "sql", deps=[anomaly_scores])
+@_step("anomaly_detection", "sql", deps=[anomaly_scores], op_tags=routed("compute", 7))
 def anomaly_findings(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:
@@ -299,7 +302,7 @@ def anomaly_findings(
 # ── context enrichment ──────────────────────────────────────────────────────────────────────────
 
 
-@_step("context_enrichment", "sql", "sqlite")
+@_step("context_enrichment", "sql", "sqlite", op_tags=routed("compute", 8))
 def context_findings(
     context: dg.AssetExecutionContext,
     gold: Gold,
@@ -330,7 +333,7 @@ def context_findings(
 # ── escalation ──────────────────────────────────────────────────────────────────────────────────
 
 
-@_step("escalation", "python", "openai")
+@_step("escalation", "python", "openai", op_tags=routed("model", 8))
 def escalated_flags(
     context: dg.AssetExecutionContext,
     gold: Gold,
@@ -359,7 +362,7 @@ def escalated_flags(
         )
 
 
-@_step("escalation", "python")
+@_step("escalation", "python", op_tags=routed("io", 9))
 def flags(
     context: dg.AssetExecutionContext,
     gold: Gold,
@@ -386,7 +389,7 @@ def flags(
 # ── audit logging ───────────────────────────────────────────────────────────────────────────────
 
 
-@_step("audit_logging", "python", deps=[flags])
+@_step("audit_logging", "python", deps=[flags], op_tags=routed("io", 9))
 def audit_log(
     context: dg.AssetExecutionContext, gold: Gold, store: AuditStore
 ) -> dg.MaterializeResult:

@@ -10,7 +10,7 @@ from audit_pipeline import assets, disposition
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.model.query import Query
 from audit_pipeline.resources import AuditStore, Gold, dates_of, paused, step_errors
-from audit_pipeline.steps import gate_reasons
+from audit_pipeline.steps import gate_reasons, routed
 
 
 def _check(
@@ -29,7 +29,9 @@ def _check(
                 return body(**{name: given[name] for name in wanted})
 
         guarded.__name__, guarded.__doc__ = body.__name__, body.__doc__
-        return dg.asset_check(retry_policy=assets.OUTSIDE, **more)(guarded)
+        # A check reads, and nothing may pass a blocking one before it has answered.
+        tags = routed("io", 9 if more.get("blocking") else 3)
+        return dg.asset_check(retry_policy=assets.OUTSIDE, op_tags=tags, **more)(guarded)
 
     return made
 

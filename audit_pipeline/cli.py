@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit_pipeline.cli_options import parser
-from audit_pipeline.model.errors import AuditError, BadUsage, GateClosed, WarehouseError
+from audit_pipeline.model.errors import (
+    AuditError,
+    BadUsage,
+    BrokerUnavailable,
+    GateClosed,
+    WarehouseError,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CLOSED
     except AuditError as fault:
         print(f"audit-pipeline: {fault}", file=sys.stderr)
-        return FAILED if isinstance(fault, WarehouseError) else BAD_INPUT
+        return FAILED if isinstance(fault, WarehouseError | BrokerUnavailable) else BAD_INPUT
     except BrokenPipeError:
         # What is still buffered would fail once more, when Python flushes at its end.
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -369,6 +375,14 @@ def _rules(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _worker(options: argparse.Namespace) -> int:
+    from audit_pipeline.settings import Settings
+    from audit_pipeline.workers import start
+
+    broker_url = Settings.broker_of(os.environ)
+    return start(broker_url, options.queues, options.name or "", options.concurrency)
+
+
 def _schema(options: argparse.Namespace) -> int:
     from audit_pipeline.adapters.store.ddl import schema_ddl
 
@@ -388,6 +402,7 @@ COMMANDS = {
     "databricks": _databricks,
     "health": _health,
     "rules": _rules,
+    "worker": _worker,
     "schema": _schema,
 }
 

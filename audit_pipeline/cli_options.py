@@ -2,10 +2,12 @@
 
 import argparse
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from audit_pipeline.model.alignment import EXIT_CODES, MEANINGS
+from audit_pipeline.settings import QUEUES
 
 Run = Callable[[argparse.Namespace], int]
 HEALTH_CODES = (
@@ -169,6 +171,27 @@ def _small_commands(
     databricks.add_argument("what", choices=["check", "grants", "setup", "gold"])
     databricks.set_defaults(run=commands_run["databricks"])
 
+    worker = commands.add_parser(
+        "worker",
+        help="execute steps of runs that are spread over several machines",
+        description="Takes steps from the Redis of AUDIT_BROKER_URL (or AUDIT_REDIS_URL) and "
+        "executes them, until it is stopped: TERM lets it finish its steps, QUIT does not. Runs "
+        "hand steps to workers where AUDIT_EXECUTOR is celery.",
+        epilog="io reads and writes, compute matches and scores, model asks a language model",
+    )
+    worker.add_argument(
+        "--queues",
+        type=_queues,
+        default=QUEUES,
+        metavar="QUEUE[,QUEUE]",
+        help="whose steps it takes (default: io,compute,model)",
+    )
+    worker.add_argument("--name", type=_worker_name, help="unique on its machine")
+    worker.add_argument(
+        "--concurrency", type=_positive, metavar="N", help="steps at a time (default: all cores)"
+    )
+    worker.set_defaults(run=commands_run["worker"])
+
     schema = commands.add_parser("schema", help="print the DDL of the store")
     schema.add_argument(
         "--dialect", choices=["sqlite", "postgresql", "databricks"], default="sqlite"
@@ -298,6 +321,28 @@ def _count(text: str) -> int:
         message = f"{text!r} is not a whole number of 0 or more"
         raise argparse.ArgumentTypeError(message)
     return int(text)
+
+
+def _positive(text: str) -> int:
+    if count := _count(text):
+        return count
+    message = f"{text!r} is not a whole number of 1 or more"
+    raise argparse.ArgumentTypeError(message)
+
+
+def _queues(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    if not set(names) <= set(QUEUES):
+        message = f"{text!r} is not like io,compute; queues: {', '.join(QUEUES)}"
+        raise argparse.ArgumentTypeError(message)
+    return names
+
+
+def _worker_name(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_-]{1,60}", text):
+        message = f"{text!r} is not a name of letters, digits, - and _"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _share(text: str) -> float:

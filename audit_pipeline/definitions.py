@@ -34,7 +34,7 @@ def build(settings: Settings) -> dg.Definitions:
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
-        executor=dg.in_process_executor,
+        executor=_executor(settings),
         resources={
             "gold": gold,
             "store": store,
@@ -42,6 +42,22 @@ def build(settings: Settings) -> dg.Definitions:
             "llm": AskedModel(recording=str(settings.llm_recording or "")),
         },
     )
+
+
+def _executor(settings: Settings) -> dg.ExecutorDefinition:
+    """Where the steps of a run are executed."""
+    match settings.executor:
+        case "celery":
+            from audit_pipeline.workers import executor_of
+
+            return executor_of(settings.broker_url)
+        case "processes":
+            # A process that has imported everything is copied for each step: starting one from
+            # nothing takes as long as a small step.
+            preloaded = {"preload_modules": ["audit_pipeline.definitions"]}
+            return dg.multiprocess_executor.configured({"start_method": {"forkserver": preloaded}})
+        case _:
+            return dg.in_process_executor
 
 
 defs = build(Settings.from_env())

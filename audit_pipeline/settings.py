@@ -20,6 +20,9 @@ from audit_pipeline.model.rule import Rules, parse_rules
 from audit_pipeline.model.trail import RETENTION_YEARS
 from audit_pipeline.model.workspace import JOB_FROM_ROWS, Job, Workspace
 
+EXECUTORS = ("in_process", "processes", "celery")
+QUEUES = ("io", "compute", "model")
+"""Of steps on workers: what reads and writes, what computes, what asks a language model."""
 ENVIRONMENTS = ("development", "test", "staging", "production")
 ON_DATABRICKS = ("staging", "production")
 REDIS_OPTIONS = {"db", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
@@ -48,6 +51,8 @@ class Settings:
         signing_key: the file of the private key that signs them.
         retention_years: how long an archived run is to be kept.
         workspace: where gold is on Databricks; None where fixtures are read.
+        executor: one of EXECUTORS: where the steps of a run that Dagster launches are executed.
+        broker_url: the Redis that hands steps to workers; only for `celery`, and a secret.
     """
 
     environment: str
@@ -65,6 +70,8 @@ class Settings:
     retention_years: int
     workspace: Workspace | None = None
     redis_url: str = field(default="", repr=False)
+    executor: str = "in_process"
+    broker_url: str = field(default="", repr=False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -93,6 +100,10 @@ class Settings:
         llm = _endpoint(env, wrong)
         redis_url = _redis_url(env, wrong)
         workspace = _workspace(env, wrong) if environment in ON_DATABRICKS else None
+        executor = env.get("AUDIT_EXECUTOR") or "in_process"
+        if executor not in EXECUTORS:
+            wrong.append(f"AUDIT_EXECUTOR={executor}: one of {', '.join(EXECUTORS)}")
+        broker_url = _broker_url(env, wrong, is_asked=executor == "celery")
         _complain(wrong)
         rules, recording = env.get("AUDIT_RULES"), env.get("LLM_RECORDING")
         return cls(
@@ -111,7 +122,21 @@ class Settings:
             retention_years=int(years),
             workspace=workspace,
             redis_url=redis_url,
+            executor=executor,
+            broker_url=broker_url,
         )
+
+    @staticmethod
+    def broker_of(env: Mapping[str, str]) -> str:
+        """Where workers get their steps, whatever AUDIT_EXECUTOR says.
+
+        Raises:
+            BadUsage: it is not said, or is no Redis.
+        """
+        wrong: list[str] = []
+        broker_url = _broker_url(env, wrong, is_asked=True)
+        _complain(wrong)
+        return broker_url
 
     @staticmethod
     def workspace_of(env: Mapping[str, str], *, is_asked: bool = True) -> Workspace:
@@ -132,6 +157,14 @@ class Settings:
 def _complain(wrong: list[str]) -> None:
     if wrong:
         raise BadUsage("wrong or missing settings:\n" + "\n".join(f"  - {w}" for w in wrong))
+
+
+def _broker_url(env: Mapping[str, str], wrong: list[str], *, is_asked: bool) -> str:
+    url = (env.get("AUDIT_BROKER_URL") or env.get("AUDIT_REDIS_URL") or "").strip()
+    # The address may hold a password, so it is not repeated.
+    if is_asked and not url.startswith(("redis://", "rediss://")):
+        wrong.append("AUDIT_BROKER_URL (or AUDIT_REDIS_URL): redis://<host>:<port>/<number>")
+    return url
 
 
 def _endpoint(env: Mapping[str, str], wrong: list[str]) -> Endpoint:

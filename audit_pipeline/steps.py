@@ -44,6 +44,18 @@ AGENTS = (
 )
 
 
+def routed(queue: str, priority: int) -> dict[str, str]:
+    """The tags that send a step to workers, where there are workers; otherwise without effect.
+
+    Args:
+        queue: one of `settings.QUEUES`: a machine may serve one kind of work and not another.
+        priority: 0 to 9; of steps that wait for the same worker the highest goes first. What is
+            near the end of its run has a high one: a run that ends publishes its flags and gives
+            its memory back, one that is begun does neither.
+    """
+    return {"dagster-celery/queue": queue, "dagster-celery/priority": str(priority)}
+
+
 def audit_run_id(context: dg.AssetExecutionContext) -> str:
     """The root run, so that a re-execution continues the same audit."""
     return context.run.root_run_id or context.run.run_id

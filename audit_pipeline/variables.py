@@ -52,6 +52,15 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("AUDIT_START_ON", "", "the first daily partition; about.json's or 2025-01-01"),
     Variable("AUDIT_END_ON", "", "the last partition, where the data goes beyond yesterday"),
     Variable("AUDIT_THREADS", "0", "threads of the local engine; 0 for as many as there are"),
+    Variable(
+        "AUDIT_EXECUTOR",
+        "in_process",
+        "where a run's steps are executed: in_process, processes or celery (several machines)",
+    ),
+    Variable("AUDIT_REDIS_URL", "", "a Redis: redis://<host>:<port>/<number>", True),
+    Variable(
+        "AUDIT_BROKER_URL", "", "the Redis that hands steps to workers; AUDIT_REDIS_URL's", True
+    ),
     Variable("AUDIT_AS_OF", "", "on Databricks: no later day counts as known; the last with a row"),
     Variable("AUDIT_POPULATION", "", "on Databricks: the population's name; catalog.schema"),
     Variable("DATABRICKS_HOST", "", "the workspace, e.g. dbc-12345678-9abc.cloud.databricks.com"),
@@ -80,6 +89,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LLM_RECORDING", "", "recorded answers, given in place of a model's"),
     Variable("LLM_BUDGET_RUN", "1", "US dollars that a run may spend"),
     Variable("LLM_BUDGET_DAY", "5", "US dollars that all runs of a UTC day may spend"),
+    Variable("DAGSTER_POSTGRES_URL", "", "of deploy/dagster.yaml: postgresql+psycopg2://…", True),
     Variable("DAGSTER_HOME", "", "Dagster's history, absolute; `make` sets it to .dagster_home"),
 )
 

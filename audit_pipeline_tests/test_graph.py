@@ -37,6 +37,7 @@ def _drawn(definitions: dg.Definitions) -> dict[str, Any]:
                 "partitions": type(node.partitions_def).__name__ if node.partitions_def else None,
                 "backfill": _backfill(node.backfill_policy),
                 "retries": _retries(definitions, node.key) if node.is_materializable else None,
+                "queue": _queue(definitions, node.key) if node.is_materializable else None,
             }
             for node in sorted(nodes, key=lambda node: node.key.to_user_string())
         },
@@ -75,6 +76,11 @@ def _text(drawn: dict[str, Any]) -> str:
 
 def _backfill(policy: dg.BackfillPolicy | None) -> str | None:
     return None if policy is None else policy.policy_type.name
+
+
+def _queue(definitions: dg.Definitions, key: dg.AssetKey) -> str:
+    tags = definitions.get_assets_def(key).op.tags
+    return f"{tags['dagster-celery/queue']}, {tags['dagster-celery/priority']}"
 
 
 def _retries(definitions: dg.Definitions, key: dg.AssetKey) -> str | None:

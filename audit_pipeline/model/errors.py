@@ -14,6 +14,7 @@
     ├── AttemptSuperseded            a later attempt has taken these days over
     ├── StoreUnavailable             the store cannot be opened or is of another version
     ├── TrailBroken                  the trail and what is signed of it do not fit each other
+    ├── BrokerUnavailable            the Redis that hands steps to workers does not answer
     └── WarehouseError               Databricks, told apart by who must act:
         ├── WarehouseRejected        it refuses a statement; asking again changes nothing
         ├── WarehouseUnavailable     it cannot be reached now; asking again later helps
@@ -74,6 +75,10 @@ class StoreUnavailable(AuditError):
 
 class TrailBroken(AuditError):
     """The trail and what is signed of it, outside the database, do not fit each other."""
+
+
+class BrokerUnavailable(AuditError):
+    """The Redis that hands steps to workers does not answer."""
 
 
 class WarehouseError(AuditError):
