@@ -26,7 +26,7 @@ from audit_pipeline_tests.small_company import AUDIT_FROM, AUDIT_TO
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
-RUN_SECONDS = 90
+RUN_SECONDS = 120
 """How long a run may take in this test, in place of two hours."""
 SECONDS_MAX = 280
 ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
