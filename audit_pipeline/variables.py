@@ -57,7 +57,6 @@ VARIABLES: tuple[Variable, ...] = (
         "in_process",
         "where a run's steps are executed: in_process, processes or celery (several machines)",
     ),
-    Variable("AUDIT_REDIS_URL", "", "a Redis: redis://<host>:<port>/<number>", True),
     Variable(
         "AUDIT_BROKER_URL", "", "the Redis that hands steps to workers; AUDIT_REDIS_URL's", True
     ),

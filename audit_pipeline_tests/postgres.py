@@ -84,7 +84,8 @@ def _unprivileged() -> tuple[list[str], int | None]:
     return skip_or_fail("this is root, and no user postgres or nobody is there to run Postgres as")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -112,7 +113,7 @@ def running() -> Iterator[PostgresServer]:
     if found is None:
         skip_or_fail(MISSING)
     as_user, uid = _unprivileged()
-    server = PostgresServer(_free_port(), secrets.token_hex(16))
+    server = PostgresServer(free_port(), secrets.token_hex(16))
     home = Path(tempfile.mkdtemp(prefix="audit-pipeline-postgres-"))
     try:
         password = home / "password"

@@ -8,7 +8,6 @@ Where there is no `redis-server`, the test is skipped; where CI is set, it fails
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ import pytest
 import redis
 
 from audit_pipeline_tests.environment import skip_or_fail
+from audit_pipeline_tests.postgres import free_port
 
 START_SECONDS_MAX = 30
 MISSING = "no redis-server on this machine; apt-get install redis-server"
@@ -47,12 +47,6 @@ class RedisServer:
         """At once, by SIGKILL; what asks next is refused."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(timeout=30)
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _until_it_answers(server: RedisServer, log: Path) -> None:
@@ -83,7 +77,7 @@ def running(like: RedisServer | None = None) -> Iterator[RedisServer]:
         skip_or_fail(MISSING)
     home = Path(tempfile.mkdtemp(prefix="audit-pipeline-redis-"))
     try:
-        port = like.port if like else _free_port()
+        port = like.port if like else free_port()
         password = like.password if like else secrets.token_hex(16)
         settings = home / "redis.conf"  # a password on the command line is everybody's to see
         settings.touch(mode=0o600)

@@ -16,8 +16,8 @@ from audit_pipeline import workers
 from audit_pipeline.cli import main
 from audit_pipeline.model.errors import BadUsage, BrokerUnavailable
 from audit_pipeline.settings import QUEUES, Settings
-from audit_pipeline_tests.broker import free_port
 from audit_pipeline_tests.environment import Workplace, command_line
+from audit_pipeline_tests.postgres import free_port
 
 BROKER = "redis://127.0.0.1:6379/0"
 
@@ -76,8 +76,8 @@ FIRST_TO_LAST = ["audit_log", "escalated_flags", "matches", "statements", "quara
 
 
 @pytest.fixture
-def app(broker_url: str) -> Iterator[Celery]:
-    with make_app(workers._executor_on(broker_url).app_args()) as made:
+def app(redis_url: str) -> Iterator[Celery]:
+    with make_app(workers._executor_on(redis_url).app_args()) as made:
         yield made
 
 

@@ -1,60 +1,15 @@
-"""A real Redis for tests, and workers on it: on the loopback interface, gone at the end."""
+"""Processes of a test, and workers among them: gone at the end, with all their children."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-import redis
-
 from audit_pipeline_tests.environment import OURS, ROOT
-
-START_SECONDS_MAX = 60
-MISSING = "no redis-server on this machine; apt-get install redis-server"
-
-
-@pytest.fixture
-def broker_url(tmp_path: Path) -> Iterator[str]:
-    """The address of an empty Redis of its own, which keeps nothing on disk."""
-    with broker_in(tmp_path) as url:
-        yield url
-
-
-@contextmanager
-def broker_in(folder: Path) -> Iterator[str]:
-    """A Redis until the end of the block; its log in that folder."""
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip(MISSING)
-    port = free_port()
-    arguments = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    arguments += ["--appendonly", "no", "--dir", str(folder), "--logfile", "redis.log"]
-    with child(arguments, folder / "redis.out"):
-        url = f"redis://127.0.0.1:{port}/0"
-        with closing(redis.Redis.from_url(url)) as client:
-            deadline = time.monotonic() + START_SECONDS_MAX
-            while True:
-                try:
-                    client.ping()
-                    break
-                except redis.ConnectionError:
-                    assert time.monotonic() < deadline, "Redis did not start"
-                    time.sleep(0.02)
-        yield url
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
