@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from audit_pipeline.cli import main
+from audit_pipeline.model.alignment import EXIT_CODES, MEANINGS
 from audit_pipeline.variables import VARIABLES, as_example, as_markdown
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,13 @@ def test_every_setting_that_is_read_is_declared() -> None:
     read = {word for word in settings.split('"') if word.startswith(OURS) and word.isupper()}
     read |= {"ENVIRONMENT", "DAGSTER_HOME", "DAGSTER_POSTGRES_URL"}
     assert read == {variable.name for variable in VARIABLES}
+
+
+def test_the_exit_codes_of_verify_are_documented() -> None:
+    """`docs/trail.md` has each with its meaning."""
+    text = (ROOT / "docs" / "trail.md").read_text(encoding="utf-8")
+    rows = [f"| {code} | {kind} | {MEANINGS[kind]} |" for kind, code in EXIT_CODES.items()]
+    assert [line for line in text.splitlines() if line[:3].strip("| ").isdigit()] == rows
 
 
 def test_the_settings_are_documented() -> None:
