@@ -28,7 +28,7 @@ def test_the_workload_passes_every_failpoint(torture: Torture) -> None:
     assert set(FAILPOINTS) <= set(torture.undisturbed.hits)
 
 
-# Before and after an effect nothing is half done: `make torture` kills there too.
+# `make torture` kills 50 times at more of them.
 @pytest.mark.parametrize(
     "failpoint", [name for name in FAILPOINTS if not name.endswith((".before", ".after"))]
 )

@@ -184,15 +184,19 @@ def test_between_two_steps_dagster_is_asked(
 ) -> None:
     """A run that Dagster takes for running may wait long for its next step."""
     known = {"ended": True, "runs": False, "unknown": None}[said]
+
+    def of_first(run: str) -> bool | None:
+        return known if run == "r1" else False
+
     asked = bid("r1")
     begin(store, asked)
     ends(store, asked)
     clock.passes(minutes=5)
     if waits:
         with pytest.raises(PartitionBusy):
-            begin(store, bid("r2"), lambda _: known)
+            begin(store, bid("r2"), of_first)
         clock.passes(minutes=11)
-    assert begin(store, bid("r2"), lambda _: known).epoch == 2
+    assert begin(store, bid("r2"), of_first).epoch == 2
 
 
 def test_a_run_that_dagster_knows_to_have_ended_does_not_stop_another(store: Store) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -23,7 +23,7 @@ from audit_pipeline.adapters.trail.folder import LeafFile, TrailFolder
 from audit_pipeline.adapters.trail.keys import Signer, trusted_keys
 from audit_pipeline.adapters.trail.sealing import Sealer
 from audit_pipeline.adapters.trail.verify import Verified, verify
-from audit_pipeline.model.alignment import Kind
+from audit_pipeline.model.alignment import EXIT_CODES, Kind
 from audit_pipeline.model.checkpoint import Note, NoteInvalid
 from audit_pipeline.model.errors import BadUsage, StoreUnavailable, TrailBroken
 from audit_pipeline.model.trail import canonical
@@ -91,6 +91,7 @@ INSTANTS = (
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(COLUMNS, CELLS)), INSTANTS)
 def test_leaves_are_hashed_over_the_canonical_document(
     row: dict[str, object], at: dt.datetime | None
@@ -215,12 +216,7 @@ def test_nothing_is_signed_on_a_forged_note(scene: Scene) -> None:
     newest = scene.folder / f"{90:020}.checkpoint"
     body = Note.parse(newest.read_bytes()).body
     forger = Signer.new()
-    with (
-        (scene.folder / "keys").open("a")
-        if os.access(scene.folder / "keys", os.W_OK)
-        else (pytest.skip("the key list is read-only here")) as keys
-    ):
-        keys.write(f"{forger.key}\n")
+    TrailFolder(scene.folder).add_key(str(forger.key))
     smallest = min(sizes(scene.folder))
     for content in (
         str(forger.sign(body)).encode(),
@@ -380,8 +376,8 @@ def test_checkpoints_of_two_trails_in_one_folder(scene: Scene) -> None:
     body = Note.parse(file.read_bytes()).body.replace(signer.key.name, "another")
     file.unlink()
     file.write_text(str(signer.sign(body)))
-    assert kinds(verified(scene)) == [Kind.KEY]
-    assert "2 trails" in verified(scene).faults[0].said
+    assert set(kinds(verified(scene))) == {Kind.KEY}
+    assert any("2 trails" in fault.said for fault in verified(scene).faults)
 
 
 def test_hostile_values_in_the_rows_are_named(tmp_path: Path) -> None:
@@ -679,12 +675,14 @@ def test_the_command_names_what_happened(command: Command, data: Scene) -> None:
     del rows[30]
     data.write(rows)
     ended = command("verify", "--data", data.folder.parent)
-    assert ended.code == 15
+    assert ended.code == EXIT_CODES[Kind.DELETED]
     assert "DELETED     entry 31: gone" in ended.out
     said = json.loads(command("verify", "--data", data.folder.parent, "--json", "-").out)
-    assert (said["whole"], said["exit_code"]) == (False, 15)
+    assert (said["whole"], said["exit_code"]) == (False, EXIT_CODES[Kind.DELETED])
     assert said["faults"] == [{"kind": "deleted", "said": "entry 31: gone", "places": [31]}]
-    assert " 15 entries are gone" in " ".join(command("verify", "--help").out.split())
+    assert f" {EXIT_CODES[Kind.DELETED]} entries are gone" in " ".join(
+        command("verify", "--help").out.split()
+    )
 
 
 def test_the_command_proves(command: Command, data: Scene, tmp_path: Path) -> None:
@@ -709,8 +707,8 @@ def test_the_command_proves(command: Command, data: Scene, tmp_path: Path) -> No
     rows = data.rows()
     rows[1] = refit(rows[1] | {"tool_called": "other"})
     data.write(rows)
-    assert command(*where, "--prove", 2).code == 17
-    assert command(*where, "--consistency", old).code == 12
+    assert command(*where, "--prove", 2).code == EXIT_CODES[Kind.EDITED]
+    assert command(*where, "--consistency", old).code == EXIT_CODES[Kind.FORKED]
     shutil.rmtree(data.folder)
     assert "no checkpoint to prove anything by" in command(*where, "--prove", 2).one_line
 
@@ -720,8 +718,8 @@ def test_the_command_verifies_an_archive(command: Command, data: Scene) -> None:
     ended = command("verify", "--archive", place)
     assert (ended.code, "run run-1: 40 entries, whole" in ended.out) == (0, True)
     (place / "more").write_text("x")
-    assert command("verify", "--archive", place, "--json", "-").code == 16
+    assert command("verify", "--archive", place, "--json", "-").code == EXIT_CODES[Kind.INSERTED]
     manifest = place / MANIFEST
     manifest.unlink()
     manifest.write_text("nonsense")
-    assert command("verify", "--archive", place).code == 10
+    assert command("verify", "--archive", place).code == EXIT_CODES[Kind.KEY]

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import OperationalError
 
 from audit_pipeline.adapters.store.leaves import COLUMNS, RawRow
 from audit_pipeline.adapters.store.schema import AUDIT_TRAIL, TRAIL_CHECKPOINTS
@@ -90,6 +91,8 @@ def raw_rows(
             cursor.execute(f"{_SELECT}{where} ORDER BY log_sequence_number")
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
                 yield rows
+    except connection.dialect.loaded_dbapi.Error as fault:
+        raise OperationalError(f"{_SELECT}{where}", None, fault) from fault
     finally:
         if not postgres:
             driver.text_factory = str

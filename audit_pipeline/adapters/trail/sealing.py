@@ -90,7 +90,6 @@ class Sealer:
             return None
         self.folder.path.mkdir(parents=True, exist_ok=True)
         signer = signer_of(self.key_path, may_create=not sizes and copy is None)
-        self.folder.add_key(str(signer.key))
         base = self._base(signer, sizes)
         _refuse_rollback(signer, base.head, copy)
         signed = base.head.tree_size if base.head else 0
@@ -105,6 +104,7 @@ class Sealer:
         head = Head(signer.key.name, tree.size, tree.root())
         note = signer.sign(str(head))
         sealed_at = self._clock()
+        self.folder.add_key(str(signer.key))
         failpoints.here("note.before")
         write_once(self.folder.file(head.tree_size), str(note).encode())
         failpoints.here("note.after")
