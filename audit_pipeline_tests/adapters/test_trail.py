@@ -127,7 +127,7 @@ def test_a_decision_is_sealed_at_once_and_other_commits_after_a_minute(
     sealed_store.save_workflow_state("run", {"status": "in_progress"})
     append(sealed_store, 4)
     assert sizes(folder) == [1, 3]
-    clock.now += dt.timedelta(seconds=61)
+    clock.now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=61)
     append(sealed_store, 5)
     assert sizes(folder) == [1, 3, 5]
     append(sealed_store, 6)
