@@ -43,11 +43,9 @@ def reap(instance: dg.DagsterInstance, store: Store) -> list[str]:
 
 
 def close_workflow(store: Store, run: dg.DagsterRun) -> None:
-    """Mark the workflow of a run that failed as failed, unless it had ended."""
-    run_id = run.root_run_id or run.run_id
-    state = store.restore_workflow_state(run_id)
-    if state and state.get("workflow_status") in ("in_progress", "paused"):
-        store.save_workflow_state(run_id, {**state, "workflow_status": "failed"})
+    """Mark the workflow of a run that failed as failed, unless it had ended or goes on."""
+    with store.writing("failed") as writer:
+        attempts.failed(writer, run.root_run_id or run.run_id, run.run_id)
 
 
 def _why_lost(

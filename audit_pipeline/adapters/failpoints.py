@@ -1,9 +1,8 @@
 """Named places before and after each effect, at which a test can kill the process.
 
-`AUDIT_FAILPOINT=name` (or `name:3`, at the third time) kills this process with SIGKILL there: no
-`finally`, no flush, as when the machine takes it away. Without it a place costs a look-up. What
-was in the middle is then found by `make torture`, which kills an audit at each of these places and
-looks for what was lost, doubled or half done.
+`arm` kills this process with SIGKILL there: no `finally`, no flush, as when the machine takes it
+away. Unarmed, a place costs a comparison. `make torture` kills audits at these places and looks for
+what was lost, doubled or half done.
 """
 
 import os
@@ -39,8 +38,8 @@ FAILPOINTS = (
 )
 """`before`: nothing of it is there; `within`: all but the commit; `after`: it is there."""
 
-_armed = os.environ.get("AUDIT_FAILPOINT", "")
-_left = 1
+_armed = ""
+_left = 0
 
 
 def arm(name: str) -> None:
@@ -58,6 +57,3 @@ def here(name: str) -> None:
     _left -= 1
     if _left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-arm(_armed)

@@ -246,6 +246,36 @@ def test_why_a_run_is_lost(store: Store, clock: Clock, nobody: str) -> None:
     assert "15 minutes" in str(why("never seen", heard_ago=901))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("in_progress", "failed"), ("paused", "failed"), ("completed", "completed")],
+)
+def test_a_failed_run_frees_its_days_and_says_so(store: Store, before: str, after: str) -> None:
+    begin(store, bid("r1"))
+    store.save_workflow_state("r1", {"workflow_status": before})
+    with store.writing() as writer:
+        attempts.failed(writer, "r1", "r1")
+    assert store.restore_workflow_state("r1")["workflow_status"] == after
+    assert attempts.held(store) == []
+
+
+def test_who_tells_of_a_failure_late_does_not_stop_the_retry(store: Store) -> None:
+    begin(store, bid("r1", "root"))
+    again = begin(store, bid("r2", "root"))
+    store.save_workflow_state("root", {"workflow_status": "in_progress"})
+    for late in ("r1", "a run that never began"):
+        with store.writing() as writer:
+            attempts.failed(writer, "root", late)
+        assert store.restore_workflow_state("root")["workflow_status"] == "in_progress"
+    assert attempts.held(store) == [again]
+
+
+def test_a_run_that_never_began_has_no_workflow(store: Store) -> None:
+    with store.writing() as writer:
+        attempts.failed(writer, "root", "root")
+    assert store.restore_workflow_state("root") == {}
+
+
 # ── processes ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -160,6 +160,23 @@ def release(writer: Writer, dagster_run_id: str) -> None:
     )
 
 
+def failed(writer: Writer, audit_run_id: str, dagster_run_id: str) -> None:
+    """The run has failed: its days are free, and its workflow says that it failed.
+
+    Unless a later run goes on with the same audit: whoever tells of a failure may be late.
+    """
+    release(writer, dagster_run_id)
+    row = _row_of(writer.connection, dagster_run_id)
+    later = select(_A.epoch).where(
+        _A.audit_run_id == audit_run_id, _A.epoch > (0 if row is None else row["epoch"])
+    )
+    if writer.connection.scalar(later.limit(1)) is not None:
+        return
+    state = writer.workflow_state(audit_run_id)
+    if state.get("workflow_status") in ("in_progress", "paused"):
+        writer.save_workflow_state(audit_run_id, {**state, "workflow_status": "failed"})
+
+
 def held(store: Store) -> list[Attempt]:
     """The attempts that have days and have not given them back, the oldest first."""
     with store.reading() as connection:

@@ -401,15 +401,19 @@ class Writer:
             update(WORKFLOW_STATE).where(WORKFLOW_STATE.c.audit_run_id == audit_run_id).values(row)
         )
 
-    def mark_audit_complete(self, audit_run_id: str, summary: Mapping[str, Any]) -> None:
-        """Save the run as completed, with its summary, over the state it had."""
+    def workflow_state(self, audit_run_id: str) -> dict[str, Any]:
+        """The state that was last saved for a run; empty where there is none."""
         stored = self.connection.scalar(
             select(WORKFLOW_STATE.c.intermediate_results).where(
                 WORKFLOW_STATE.c.audit_run_id == audit_run_id
             )
         )
+        return json.loads(stored or "{}")
+
+    def mark_audit_complete(self, audit_run_id: str, summary: Mapping[str, Any]) -> None:
+        """Save the run as completed, with its summary, over the state it had."""
         self.urgent = True
-        state = json.loads(stored or "{}")
+        state = self.workflow_state(audit_run_id)
         done = [*state.get("completed_agents", ()), *state.get("pending_agents", ())]
         self.save_workflow_state(
             audit_run_id,
