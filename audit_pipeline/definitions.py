@@ -1,5 +1,7 @@
 """The composition root: settings in, Dagster definitions out."""
 
+import os
+
 import dagster as dg
 
 from audit_pipeline.assets import ASSETS
@@ -18,11 +20,9 @@ from audit_pipeline.settings import Settings
 def build(settings: Settings) -> dg.Definitions:
     """Everything Dagster needs, for these settings."""
     gold = gold_of(settings)
-    # by its name: the address may hold a password, and Dagster shows what a resource is made of
-    redis_url = dg.EnvVar("AUDIT_REDIS_URL") if settings.redis_url else ""
     store = AuditStore(
-        url=settings.store_url,
-        redis_url=redis_url,
+        url=_named("AUDIT_STORE_URL", settings.store_url),
+        redis_url=_named("AUDIT_REDIS_URL", settings.redis_url),
         trail_dir=str(settings.trail_dir),
         signing_key=str(settings.signing_key),
         retention_years=settings.retention_years,
@@ -42,6 +42,11 @@ def build(settings: Settings) -> dg.Definitions:
             "llm": AskedModel(recording=str(settings.llm_recording or "")),
         },
     )
+
+
+def _named(variable: str, address: str) -> str:
+    """An address by its variable's name: it may hold a password, and Dagster shows resources."""
+    return dg.EnvVar(variable) if os.environ.get(variable) == address else address
 
 
 def _executor(settings: Settings) -> dg.ExecutorDefinition:

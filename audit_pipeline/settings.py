@@ -58,7 +58,7 @@ class Settings:
     environment: str
     fixtures: Path
     data_dir: Path
-    store_url: str
+    store_url: str = field(repr=False)
     start_on: dt.date
     end_on: dt.date | None
     rules_path: Path | None
