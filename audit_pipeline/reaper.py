@@ -29,7 +29,7 @@ def reap(instance: dg.DagsterInstance, store: Store) -> list[str]:
     said: list[str] = []
     for run in instance.get_runs(dg.RunsFilter(statuses=LOOKED_AT)):
         why = _why_lost(instance, store, run, now)
-        if why is None:
+        if why is None or _has_ended(instance, run.run_id):
             continue
         instance.report_run_failed(run, f"The run is lost: {why}.")
         close_workflow(store, run)
@@ -46,6 +46,12 @@ def close_workflow(store: Store, run: dg.DagsterRun) -> None:
     """Mark the workflow of a run that failed as failed, unless it had ended or goes on."""
     with store.writing("failed") as writer:
         attempts.failed(writer, run.root_run_id or run.run_id, run.run_id)
+
+
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether it has, since it was listed: its process is gone for that, and nothing is lost."""
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished
 
 
 def _why_lost(

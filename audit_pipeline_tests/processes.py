@@ -9,7 +9,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
+from audit_pipeline.adapters.process import holder, is_gone
 from audit_pipeline_tests.environment import OURS, ROOT
+
+
+@pytest.fixture
+def nobody() -> str:
+    """A process of this machine that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = holder(child.pid)
+    assert not is_gone(name)
+    child.communicate(b"\n")
+    return name
 
 
 @contextmanager

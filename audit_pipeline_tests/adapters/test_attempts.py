@@ -80,16 +80,6 @@ def ends(store: Store, asked: attempts.Bid) -> None:
         attempts.ended(writer, asked.dagster_run_id, asked.step_key)
 
 
-@pytest.fixture
-def nobody() -> str:
-    """A process of this machine that has ended."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    name = process.holder(child.pid)
-    assert not process.is_gone(name)
-    child.communicate(b"\n")
-    return name
-
-
 def test_the_steps_of_a_run_share_its_epoch(store: Store) -> None:
     first = begin(store, bid("r1"))
     assert begin(store, bid("r1", step_key="audit_log")) == first
