@@ -64,7 +64,7 @@ def _started(pid: int) -> int | None:
 def _answers(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number that no process can have
         return False
     except PermissionError:
         return True

@@ -161,3 +161,19 @@ def test_what_no_tree_has() -> None:
     for size, hashes in ((-1, []), (3, leaves[:1]), (1, [b"short"])):
         with pytest.raises(ValueError, match="peak"):
             merkle.Peaks(size, hashes)
+
+
+def test_every_small_tree_grows_into_every_larger_one() -> None:
+    """Both proofs for all sizes up to 20: a shape that random lists seldom have is among them."""
+    leaves = [hashlib.sha256(bytes([n])).digest() for n in range(20)]
+    roots = [recursive_root(leaves[:size]) for size in range(len(leaves) + 1)]
+    for larger in range(1, len(leaves) + 1):
+        for size in range(1, larger + 1):
+            steps = merkle.consistency_proof(leaves[:larger], size)
+            assert merkle.consistency_holds(size, larger, steps, roots[size], roots[larger])
+            if size < larger:
+                cut = steps[:-1]
+                assert not merkle.consistency_holds(size, larger, cut, roots[size], roots[larger])
+        for index in range(larger):
+            steps = merkle.inclusion_proof(leaves[:larger], index)
+            assert merkle.inclusion_holds(leaves[index], index, larger, steps, roots[larger])
