@@ -391,6 +391,7 @@ def test_hostile_values_in_the_rows_are_named(tmp_path: Path) -> None:
         (9, "leaf_hash = 'none'", {Kind.HASH}),
         (9, "leaf_hash = 'none', tool_called = 'x', timestamp = 'never'", {Kind.EDITED}),
         (9, "timestamp = 'never'", {Kind.EDITED}),
+        (9, "timestamp = x'ff00'", {Kind.EDITED}),
     ):
         place = tmp_path / f"{number}-{abs(hash(change))}"
         scene = build(f"sqlite:///{place}.db", place, 3)

@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -47,7 +48,7 @@ from audit_pipeline.adapters.trail.folder import READABLE, TrailFolder, sync, wr
 from audit_pipeline.adapters.trail.keys import signer_of
 from audit_pipeline.adapters.trail.outside import read_note
 from audit_pipeline.adapters.trail.sealing import Sealer
-from audit_pipeline.model.checkpoint import NoteInvalid
+from audit_pipeline.model.checkpoint import NoteInvalid, VerifierKey
 from audit_pipeline.model.errors import BadUsage, TrailBroken
 from audit_pipeline.model.merkle import Peaks
 from audit_pipeline.model.trail import RETENTION_YEARS, TrailEvent, canonical
@@ -129,7 +130,7 @@ def _contents(
     first, last, size = bounds
     signer = signer_of(sealer.key_path, may_create=False)
     note, head = read_note(sealer.folder.file(size), signer.trusted)
-    left, base = _left(sealer.folder, first - 1)
+    left, base = _left(sealer.folder, first - 1, signer.trusted)
     lines: list[bytes] = []
     after: list[str] = []
     ended_at = ""
@@ -170,15 +171,16 @@ def _contents(
     return _Contents(files, run)
 
 
-def _left(folder: TrailFolder, size: int) -> tuple[Peaks, int]:
+def _left(folder: TrailFolder, size: int, trusted: Sequence[VerifierKey]) -> tuple[Peaks, int]:
     """A tree over at most the first `size` entries, as near to it as the leaf files go.
 
-    What they say is checked where the whole tree meets the checkpoint's root.
+    A file that is damaged is passed over: the rows say the same.
     """
-    for known in reversed([0, *folder.sizes()]):
-        if known <= size:
-            file = folder.leaf_file(known) if known else None
-            if file is not None:
+    for known in reversed([known for known in folder.sizes() if known <= size]):
+        with suppress(NoteInvalid):
+            file = folder.leaf_file(known)
+            _, head = read_note(folder.file(known), trusted)
+            if file is not None and file.tree.root() == head.root_hash:
                 return file.tree, known
     return Peaks(), 0
 

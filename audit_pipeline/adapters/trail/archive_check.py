@@ -66,9 +66,13 @@ def verify_archive(path: Path, keys: Sequence[VerifierKey]) -> Archive:
 def _manifest(note: Note) -> dict[str, Any]:
     try:
         said = json.loads(note.body)
-        if isinstance(said["run"]["vkey"], str) and isinstance(said["retain_until"], str):
+        run, files = said["run"], said["files"]
+        words = [run["vkey"], run["audit_run_id"], said["retain_until"]]
+        words += [file[field] for file in files for field in ("name", "sha256")]
+        numbers = [run["first_entry"], run["last_entry"]]
+        if all(type(word) is str for word in words) and all(type(n) is int for n in numbers):
             return said
-    except (ValueError, TypeError, KeyError) as fault:
+    except (ValueError, TypeError, KeyError, RecursionError) as fault:
         raise NoteInvalid("it is no manifest") from fault
     raise NoteInvalid("it is no manifest")
 
@@ -81,11 +85,19 @@ def _files(folder: Path, manifest: dict[str, Any]) -> list[Fault]:
     for name, digest in sorted(named.items()):
         if name not in there:
             faults.append(Fault(Kind.DELETED, f"{name}: gone"))
-        elif hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+        elif _digest(folder / name) != digest:
             faults.append(Fault(Kind.EDITED, f"{name}: changed"))
     added = sorted(there - set(named) - {MANIFEST})
     faults += [Fault(Kind.INSERTED, f"{name!r}: not in the manifest") for name in added]
     return faults
+
+
+def _digest(file: Path) -> str | None:
+    """SHA-256 of its bytes; None of what is no file, or cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _entries(found: Archive, folder: Path, keys: Sequence[VerifierKey]) -> None:
@@ -110,7 +122,7 @@ def _entries(found: Archive, folder: Path, keys: Sequence[VerifierKey]) -> None:
             tree.extend([bytes.fromhex(leaf_hash(document) if document else entry["leaf_hash"])])
             number += 1
         tree.extend(bytes.fromhex(leaf) for leaf in proof["right_leaves"])
-    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as fault:
         found.faults.append(Fault(Kind.UNPLACED, f"the entries cannot be read: {fault}"))
         return
     is_whole = number == run["last_entry"] + 1

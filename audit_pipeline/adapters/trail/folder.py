@@ -115,7 +115,7 @@ class LeafFile:
             begin, end = int(head["begin"]), int(head["end"])
             tree = Peaks(end, [bytes.fromhex(peak) for peak in head["peaks"]])
             sealed_at = dt.datetime.fromisoformat(head["sealed_at"]).astimezone(dt.UTC)
-        except (ValueError, TypeError, KeyError, OverflowError) as fault:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as fault:
             raise NoteInvalid("it is no leaf file") from fault
         if not 0 <= begin < end or len(body) != (end - begin) * HASH_BYTES:
             raise NoteInvalid(f"it does not hold the leaves {begin + 1} to {end}")
@@ -152,6 +152,8 @@ class TrailFolder:
             found = LeafFile.parse(self.file(size, LEAVES).read_bytes())
         except FileNotFoundError:
             return None
+        except OSError as fault:
+            raise NoteInvalid(f"it cannot be read: {fault.strerror}") from fault
         if found.end != size:
             raise NoteInvalid(f"it is the leaf file of checkpoint {found.end}")
         return found
