@@ -38,15 +38,21 @@ class Peaks:
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Append leaf hashes, in order."""
-        sha256, peaks, size = hashlib.sha256, self.hashes, self.size
-        for leaf in leaves:
-            grown, bits = leaf, size
-            while bits & 1:
-                grown = sha256(b"\x01" + peaks.pop() + grown).digest()
-                bits >>= 1
-            peaks.append(grown)
-            size += 1
-        self.size = size
+        sha256, peaks, bits = hashlib.sha256, list[bytes](), self.size
+        level = list(leaves)
+        self.size += len(level)
+        while level or bits:  # one level of the tree after the other, from the leaves up
+            if bits & 1:
+                level.insert(0, self.hashes.pop())
+            if len(level) & 1:
+                peaks.append(level.pop())
+            each = iter(level)
+            level = [
+                sha256(b"\x01" + left + right).digest()
+                for left, right in zip(each, each, strict=True)
+            ]
+            bits >>= 1
+        self.hashes = peaks[::-1]
 
     def root(self) -> bytes:
         """The root over all leaves."""

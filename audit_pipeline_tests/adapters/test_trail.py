@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from audit_pipeline.adapters.store import Store, engine, trail_reader
-from audit_pipeline.adapters.store.leaves import COLUMNS, Spelling, canonical_leaf
-from audit_pipeline.adapters.store.trail import leaf_document
+from audit_pipeline.adapters.store.leaves import COLUMNS, canonical_leaf, canonical_leaves
+from audit_pipeline.adapters.store.trail import _InstantAsStored, leaf_document
 from audit_pipeline.adapters.trail.archive import MANIFEST, archive_to_immutable_log
 from audit_pipeline.adapters.trail.archive_check import verify_archive
 from audit_pipeline.adapters.trail.folder import LeafFile, TrailFolder
@@ -100,13 +100,77 @@ def test_leaves_are_hashed_over_the_canonical_document(
     document = leaf_document({**row, "timestamp": at})
     for stored in (at, str(at) if at else None):
         raw = [{**row, "timestamp": stored}[name] for name in COLUMNS]
-        assert canonical_leaf(raw, None, Spelling()) == canonical(document)
+        assert canonical_leaf(raw) == canonical(document)
     assert canonical_leaf(raw, 7) == canonical({**document, "log_sequence_number": 7})
 
 
-def test_an_edited_timestamp_is_hashed_as_it_stands() -> None:
-    row = ["x"] * len(COLUMNS)
-    assert b'"timestamp":"x"' in canonical_leaf(row)
+CLOCKS = (
+    st.datetimes(SOME_DAY, SOME_OTHER).map(lambda at: at.isoformat(" ", "microseconds"))
+    | st.sampled_from(
+        (
+            "2025-02-30 12:00:00.000000",
+            "2025-02-28 24:00:00.000000",
+            "0999-02-28 12:00:00.000000",
+            "2025-W09-6 12:00:00.000000",
+            "2025-02-28T12:00:00.000000",
+            "2025-02-28 12:00:00,000000",
+            "2025-02-28 12:00:00.00000٤",
+            "2025-02-28 12:00:00.000000\n2025-02-28 12:00:00.000000",
+            "0001-01-01 00:00:00+05:00",
+            "",
+        )
+    )
+    | st.text()
+    | st.none()
+)
+ALIKE = st.sampled_from((st.text(), st.integers(), st.none(), st.booleans(), CELLS))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(0, 4))
+def test_rows_that_are_hashed_together_are_hashed_as_each_alone(
+    data: st.DataObject, many: int
+) -> None:
+    """Columns of one type, for which there is a short way, and of several."""
+    columns = {
+        name: data.draw(st.lists(data.draw(ALIKE), min_size=many, max_size=many))
+        for name in COLUMNS
+    }
+    clock = data.draw(st.sampled_from((CLOCKS, st.just("2025-03-01 12:00:06.000000"))))
+    columns["timestamp"] = data.draw(st.lists(clock, min_size=many, max_size=many))
+    rows = list(zip(*columns.values(), strict=True))
+    spelled = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    for row in spelled:
+        row["timestamp"] = _InstantAsStored().process_result_value(row["timestamp"], None)
+    assert canonical_leaves(rows) == [canonical(leaf_document(row)) for row in spelled]
+
+
+@pytest.mark.parametrize("at", ["x", "0001-01-01 00:00:00+05:00", "9999-12-31 23:00:00-05:00"])
+def test_an_edited_timestamp_is_hashed_as_it_stands(scene: Scene, at: str) -> None:
+    """Also one that is no instant in UTC."""
+    with Store.open(scene.url) as store, store.writing() as writer:
+        change = text("UPDATE audit_trail SET timestamp = :at WHERE log_sequence_number = 7")
+        writer.connection.execute(change, {"at": at})
+    assert f'"timestamp":"{at}"'.encode() in canonical_leaf([at] * len(COLUMNS))
+    assert kinds(verified(scene)) == [Kind.EDITED]
+    with Store.open(scene.url) as store:
+        assert [entry.document["timestamp"] for entry in store.trail()][6] == at
+
+
+def test_unreadable_texts_do_not_lose_a_row(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever they are among the rows that are fetched at once."""
+    monkeypatch.setattr(trail_reader, "ROWS_AT_ONCE", 10)
+    with Store.open(scene.url) as store, store.writing() as writer:
+        writer.connection.exec_driver_sql(
+            "UPDATE audit_trail SET tool_called = CAST(x'ff00fe' AS TEXT)"
+            " WHERE log_sequence_number IN (10, 25, 31, 95)"
+        )
+    found = verified(scene)
+    assert found.entries == 95
+    assert {fault.kind: fault.places for fault in found.faults} == {
+        Kind.EDITED: (10, 25, 31),
+        Kind.HASH: (95,),
+    }
 
 
 # ---- when

@@ -173,7 +173,7 @@ class _InstantAsStored(TypeDecorator[Any]):
             return value
         try:
             return instant_text(dt.datetime.fromisoformat(value))
-        except ValueError:
+        except (ValueError, OverflowError):  # the first hours of year 1 may have none in UTC
             return value
 
 

@@ -31,7 +31,6 @@ from audit_pipeline.adapters.store import Store, trail_reader
 from audit_pipeline.adapters.store.leaves import (
     COLUMNS,
     RawRow,
-    Spelling,
     leaves_of,
     number_of,
 )
@@ -186,9 +185,8 @@ def _left(folder: TrailFolder, size: int, trusted: Sequence[VerifierKey]) -> tup
 
 
 def _hashed(connection: Connection, after: int, upto: int) -> Iterator[tuple[RawRow, bytes]]:
-    spelled = Spelling()
     for rows in trail_reader.raw_rows(connection, after, upto):
-        yield from zip(rows, leaves_of(rows, spelled), strict=True)
+        yield from zip(rows, leaves_of(rows), strict=True)
 
 
 def _mapping(row: RawRow) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.store import Store, trail_reader
-from audit_pipeline.adapters.store.leaves import Spelling, leaves_of, number_of, stored_of
+from audit_pipeline.adapters.store.leaves import leaves_of, number_of, stored_of
 from audit_pipeline.adapters.store.trail import Checkpoint
 from audit_pipeline.adapters.trail.folder import LEAVES, LeafFile, TrailFolder, write_once
 from audit_pipeline.adapters.trail.keys import Signer, is_signed_by, signer_of
@@ -148,14 +148,14 @@ def _grown(store: Store, base: _Base, last: int) -> tuple[list[bytes], Peaks]:
         TrailBroken: a number is missing, or the tree passes the last checkpoint with another root.
     """
     tree, leaves = base.tree.copy(), list[bytes]()
-    head, spelled = base.head, Spelling()
+    head = base.head
     signed = head.tree_size if head else 0
     with store.reading() as connection:
         for rows in trail_reader.raw_rows(connection, after=base.begin, upto=last):
             done = base.begin + len(leaves)
             if [number_of(row) for row in rows] != list(range(done + 1, done + len(rows) + 1)):
                 raise TrailBroken(f"the numbers after {done} have a gap; nothing is signed")
-            hashed = leaves_of(rows, spelled)
+            hashed = leaves_of(rows)
             for row, leaf in zip(rows, hashed, strict=True):
                 if stored_of(row) != leaf.hex():
                     log.warning("entry %s does not fit its stored hash", number_of(row))

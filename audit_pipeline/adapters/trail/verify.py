@@ -14,7 +14,6 @@ from audit_pipeline.adapters.store import engine as engines
 from audit_pipeline.adapters.store import trail_reader
 from audit_pipeline.adapters.store.leaves import (
     RawRow,
-    Spelling,
     canonical_leaf,
     instant_of,
     leaves_of,
@@ -28,6 +27,9 @@ from audit_pipeline.model.checkpoint import Head, Note, VerifierKey
 from audit_pipeline.model.errors import StoreUnavailable
 
 Say = Callable[[str], None]
+
+SAID_EVERY = 10_000
+"""After how many entries a verification says again how far it is."""
 
 
 @dataclass
@@ -154,10 +156,12 @@ def _compare(
 
 
 def _read(connection: Connection, say: Say) -> _Rows:
-    found, spelled = _Rows(), Spelling()
+    found = _Rows()
     for rows in trail_reader.raw_rows(connection):
-        say(f"hashing entry {len(found.leaves) + 1:,}")
-        leaves = leaves_of(rows, spelled)
+        done = len(found.leaves)
+        if not done % SAID_EVERY:
+            say(f"hashing entry {done + 1:,}")
+        leaves = leaves_of(rows)
         numbers = [number_of(row) for row in rows]
         if [leaf.hex() for leaf in leaves] != [stored_of(row) for row in rows]:
             found.misfits += [
@@ -165,7 +169,6 @@ def _read(connection: Connection, say: Say) -> _Rows:
                 for number, leaf, row in zip(numbers, leaves, rows, strict=True)
                 if leaf.hex() != stored_of(row)
             ]
-        done = len(found.leaves)
         if found.is_numbered and numbers != list(range(done + 1, done + len(rows) + 1)):
             found.is_numbered = False
         found.numbers += numbers
@@ -207,17 +210,16 @@ def _is_after(number: object, known: Sequence[bytes | None]) -> bool:
 def _strays(connection: Connection, in_place: Sequence[int]) -> Iterator[Row]:
     """The rows that are not in place, read again."""
     position = 0
-    spelled = Spelling()
     for rows in trail_reader.raw_rows(connection):
         for row in rows:
             if not in_place[position]:
-                yield _row(row, position, spelled)
+                yield _row(row, position)
             position += 1
 
 
-def _row(row: RawRow, position: int, spelled: Spelling) -> Row:
+def _row(row: RawRow, position: int) -> Row:
     number, stored = number_of(row), stored_of(row)
-    hashed_as = partial(_hashed_as, row, spelled)
+    hashed_as = partial(_hashed_as, row)
     try:
         stored_hash = bytes.fromhex(stored)
     except (TypeError, ValueError):
@@ -232,8 +234,8 @@ def _row(row: RawRow, position: int, spelled: Spelling) -> Row:
     )
 
 
-def _hashed_as(row: RawRow, spelled: Spelling, number: int | None) -> bytes:
-    return hashlib.sha256(b"\x00" + canonical_leaf(row, number, spelled)).digest()
+def _hashed_as(row: RawRow, number: int | None) -> bytes:
+    return hashlib.sha256(b"\x00" + canonical_leaf(row, number)).digest()
 
 
 def _instant(value: object) -> dt.datetime | None:
@@ -244,7 +246,10 @@ def _instant(value: object) -> dt.datetime | None:
             return None
     if not isinstance(value, dt.datetime):
         return None
-    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+    try:
+        return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    except OverflowError:
+        return None
 
 
 def _hashes(misfits: Sequence[object]) -> list[Fault]:
