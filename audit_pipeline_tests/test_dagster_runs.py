@@ -488,7 +488,11 @@ sys.exit(cli.main({arguments!r}))
 """
 
 
-@pytest.mark.parametrize("moment", KILLED)
+# The others are slow: `make torture` kills at many more places.
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(m, marks=() if "middle" in m else pytest.mark.slow) for m in KILLED],
+)
 def test_a_killed_process_is_started_again(tmp_path: Path, audited: Workplace, moment: str):
     place = Workplace(tmp_path, audited.fixtures)
     arguments = ["audit", "--fixtures", str(place.fixtures), "--data", str(place.data_dir)]

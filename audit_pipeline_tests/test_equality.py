@@ -81,6 +81,7 @@ def test_the_ledger_of_a_day_whose_entries_are_flagged_later(
     assert _ledger(place) == _ledger(audited)
 
 
+@pytest.mark.slow
 def test_each_night_with_the_books_of_that_night(tmp_path: Path, audited: Workplace):
     """As in production: what a day's audit cannot know yet does not stand in the files either."""
     nights = DAYS[-6:]

@@ -1,5 +1,7 @@
 """A short form of `make torture`: each failpoint once, some moments, an orphan, the controls."""
 
+import fcntl
+import os
 import random
 from pathlib import Path
 
@@ -14,8 +16,13 @@ from audit_pipeline_tests.torture.paper import Paper, recorded
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Paper:
-    """Two audits of the small company."""
-    return recorded(tmp_path_factory.mktemp("paper"))
+    """Two audits of the small company, recorded once for all processes of the session."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "paper.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return recorded(folder)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +35,12 @@ def test_the_workload_passes_every_failpoint(torture: Torture) -> None:
     assert set(FAILPOINTS) <= set(torture.undisturbed.hits)
 
 
-# `make torture` kills 50 times at more of them.
+# `make torture` kills 50 times, at all that differ.
 @pytest.mark.parametrize(
-    "failpoint", [name for name in FAILPOINTS if not name.endswith((".before", ".after"))]
-)
+    "failpoint",
+    ["migration.within", "begin.within", "rename.after", "publish.within", "publish.after",
+     "decide.within", "close.within", "note.after", "archived.after"],
+)  # fmt: skip
 def test_a_kill_loses_and_doubles_nothing(torture: Torture, failpoint: str) -> None:
     toll = torture.at_failpoint(failpoint, random.Random(failpoint))
     assert toll.faults == []

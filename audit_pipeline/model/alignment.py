@@ -288,12 +288,18 @@ def _fault(kind: Kind, words: str, places: set[int]) -> Fault:
 
 def ranges(numbers: Sequence[int], shown_max: int = 12) -> str:
     """Ascending numbers as a person writes them: `entries 3, 7–9`."""
-    spans: list[list[int]] = []
+    found: list[tuple[int, int]] = []
     for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
+        if found and number == found[-1][1] + 1:
+            found[-1] = found[-1][0], number
         else:
-            spans.append([number, number])
-    words = [f"{a:,}" if a == b else f"{a:,}–{b:,}" for a, b in spans[:shown_max]]
-    more = f" and {len(spans) - shown_max} more places" if len(spans) > shown_max else ""
-    return f"{'entry' if len(numbers) == 1 else 'entries'} {', '.join(words)}{more}"
+            found.append((number, number))
+    return spans(found, shown_max)
+
+
+def spans(found: Sequence[tuple[int, int]], shown_max: int = 12) -> str:
+    """The same for spans of numbers, the last one of each included."""
+    words = [f"{a:,}" if a == b else f"{a:,}–{b:,}" for a, b in found[:shown_max]]
+    more = f" and {len(found) - shown_max} more places" if len(found) > shown_max else ""
+    is_one = len(found) == 1 and found[0][0] == found[0][1]
+    return f"{'entry' if is_one else 'entries'} {', '.join(words)}{more}"

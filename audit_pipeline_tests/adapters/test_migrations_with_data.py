@@ -79,7 +79,7 @@ def reviewed(audited: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Pa
             writer.put_checkpoint(Checkpoint(3, "0" * 64, "c2lnbmVk", "key", NOON))
             for table, row in (
                 (LLM_CALLS, _row(LLM_CALLS, status="answered", answer="{}")),
-                (AUDIT_ATTEMPTS, _row(AUDIT_ATTEMPTS)),
+                (AUDIT_ATTEMPTS, _row(AUDIT_ATTEMPTS, epoch=1_000)),
                 (AUDIT_STEPS, _row(AUDIT_STEPS)),
                 (RULE_VERSIONS, _row(RULE_VERSIONS, status="active")),
                 (USERS, _row(USERS, role="auditor")),
@@ -117,13 +117,19 @@ def engine(url: str) -> Iterator[Engine]:
 
 
 def rows_of(engine: Engine) -> Rows:
-    """Every row of every table as the database spells it, and the version."""
+    """Every row of every table as the database spells it, and the version.
+
+    But for what a migration itself adds to the trail: that it took place.
+    """
     said = "t::text" if engine.dialect.name == "postgresql" else "t.*"
+    besides = {"audit_trail": " WHERE tool_called <> 'migrate'"}
     with engine.connect() as connection:
         return {
             name: sorted(
                 repr(tuple(row))
-                for row in connection.exec_driver_sql(f'SELECT {said} FROM "{name}" AS t')
+                for row in connection.exec_driver_sql(
+                    f'SELECT {said} FROM "{name}" AS t{besides.get(name, "")}'
+                )
             )
             for name in inspect(connection).get_table_names()
         }

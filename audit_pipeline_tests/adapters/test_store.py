@@ -274,7 +274,11 @@ def test_publishing_never_names_a_review_column(sqlite_store: Store) -> None:
     assert not [sql for sql in writes for name in REVIEW_COLUMNS if name in sql]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,  # a machine of random steps asks the same of a whole store
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     steps=st.lists(
         st.tuples(

@@ -485,7 +485,7 @@ def _events(run: str, changes: FlagChanges) -> list[TrailEvent]:
 # ---- where it runs
 
 BRIEF = settings(
-    max_examples=25, stateful_step_count=15, deadline=None, database=None, print_blob=False
+    max_examples=15, stateful_step_count=15, deadline=None, database=None, print_blob=False
 )
 LONG = settings(BRIEF, max_examples=150, stateful_step_count=60)
 
@@ -537,7 +537,7 @@ def test_on_sqlite() -> None:
 
 @pytest.mark.postgres
 def test_on_postgres(postgres_url: str) -> None:
-    run_machine(partial(emptied, postgres_url), settings(BRIEF, max_examples=8))
+    run_machine(partial(emptied, postgres_url), settings(BRIEF, max_examples=3))
 
 
 @pytest.mark.slow
@@ -643,9 +643,9 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "defect",
     [
-        _overwrites_decided,
+        pytest.param(_overwrites_decided, marks=SLOW),
         _deletes_what_vanishes,
-        _forgets_an_event,
+        pytest.param(_forgets_an_event, marks=SLOW),
         pytest.param(_keeps_findings_that_vanished, marks=SLOW),
         pytest.param(_records_decisions_twice, marks=SLOW),
         pytest.param(_shows_the_last_said, marks=SLOW),

@@ -120,6 +120,7 @@ def test_events(url: str, strings: list[str], put: Callable[[TrailEvent, str], T
         assert back.input_data == event.input_data
 
 
+@pytest.mark.slow
 def test_ids_of_everything(url: str, strings: list[str]) -> None:
     """As transaction, population, run and query: each is found again by itself and no other."""
     with Store.open(url) as store:

@@ -294,7 +294,7 @@ whatever = {
 }
 
 
-@settings(max_examples=500, **whatever)
+@settings(max_examples=250, **whatever)
 @given(answers, orders)
 def test_no_answer_lowers_a_flag_or_is_stored_unfit(said: str, flags: tuple[Flag, Flag]) -> None:
     attack(said, flags)

@@ -94,6 +94,7 @@ def test_nothing_is_left_in_the_scratch_schema(place: Workplace, warehouse: Loca
     assert asked(warehouse, "SHOW TABLES IN main.audit_scratch") == []
 
 
+@pytest.mark.slow
 def test_a_second_audit_changes_nothing(place: Workplace, warehouse: LocalWarehouse):
     """Of ten of the days, some of which have no finding."""
     counts = "SELECT count(*) AS n FROM main.audit.{}"

@@ -30,7 +30,7 @@ from audit_pipeline_tests.torture.work import TABLE, Place
 
 TIMES = ("created_at", "updated_at", "recorded_at")
 PUBLISHED = (FLAGS, FINDINGS, QUERIES, DECISIONS, AUDIT_PARTITIONS)
-ONCE = ("flag_", "decide", "mark_audit_complete", "rule_")
+ONCE = ("flag_", "decide", "mark_audit_complete", "record_rules")
 """Trail events of which an undisturbed run has as many as one that was killed."""
 
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -22,7 +23,7 @@ from audit_pipeline.adapters.store.leaves import (
 )
 from audit_pipeline.adapters.trail.folder import TrailFolder
 from audit_pipeline.adapters.trail.outside import Outside, learn_leaves, read_outside
-from audit_pipeline.model.alignment import EXIT_CODES, Fault, Kind, Row, faults, ranges
+from audit_pipeline.model.alignment import EXIT_CODES, Fault, Kind, Row, faults, ranges, spans
 from audit_pipeline.model.checkpoint import Head, Note, VerifierKey
 from audit_pipeline.model.errors import StoreUnavailable
 
@@ -262,6 +263,7 @@ def _hashes(misfits: Sequence[object]) -> list[Fault]:
 
 def _gaps(numbers: Sequence[object], sealed: int) -> str:
     """Where the numbering breaks after the last checkpoint."""
-    there = {n for n in numbers if type(n) is int and n > sealed}
-    gone = [n for n in range(sealed + 1, max(there, default=sealed) + 1) if n not in there]
-    return f"{ranges(gone)}: gone, after the last checkpoint" if gone else "numbers are not 1, 2, …"
+    there = sorted({n for n in numbers if type(n) is int and n > sealed})
+    # By spans, never number by number: an edited one may be as large as the database can hold.
+    gone = [(a + 1, b - 1) for a, b in pairwise([sealed, *there]) if b - a > 1]
+    return f"{spans(gone)}: gone, after the last checkpoint" if gone else "numbers are not 1, 2, …"
