@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Table, select
 
 from audit_pipeline.adapters.store import Store
-from audit_pipeline.adapters.store.schema import FINDINGS, FLAGS
+from audit_pipeline.adapters.store.schema import AUDIT_STEPS, FINDINGS, FLAGS
 from audit_pipeline_tests import redis_server
 from audit_pipeline_tests.environment import DAYS, ROOT, VOLATILE, Row, Workplace, tags_of
 from audit_pipeline_tests.postgres import PostgresServer
@@ -169,6 +169,7 @@ def test_a_killed_worker_does_not_end_the_audit(
         name = _until(
             f"{held} begins", lambda: _workers_of(dagster, run.run_id).get(held), tmp_path
         )
+        _until(f"{held} is at work", lambda: _at_work(store_url, held), tmp_path)
         killed = site.workers[("one", "two").index(name.split("@")[0])]
         end(killed, signal.SIGKILL)
         holding.rollback()
@@ -192,6 +193,17 @@ def test_a_killed_worker_does_not_end_the_audit(
     }
     _same_as(audited, store_url)
     _until("the failed run's process ends", lambda: _gave_up(dagster, failed.run_id), tmp_path)
+
+
+def _at_work(store_url: str, step_key: str) -> bool:
+    """Whether the step has said that it began."""
+    with Store.open(store_url) as store, store.reading() as connection:
+        rows = connection.execute(
+            select(AUDIT_STEPS.c.holder).where(
+                AUDIT_STEPS.c.step_key == step_key, AUDIT_STEPS.c.ended_at.is_(None)
+            )
+        )
+        return rows.first() is not None
 
 
 def _gave_up(instance: dg.DagsterInstance, run_id: str) -> bool:
