@@ -10,13 +10,21 @@ import datetime as dt
 
 import dagster as dg
 
-from audit_pipeline.adapters.process import is_gone
+from audit_pipeline.adapters.process import holder, is_gone
 from audit_pipeline.adapters.store import Store, attempts
 
 WORKER_TAG = "audit/worker"
-"""host:process:start of the process that executes a run; the command line names its own."""
+"""Which run is executed by which process; see `executed_here`."""
 
 LOOKED_AT = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+def executed_here(run_id: str) -> dict[str, str]:
+    """The tag that says that this process executes a run.
+
+    With the run's id in it, because a re-execution has its parent's tags.
+    """
+    return {WORKER_TAG: f"{run_id} {holder()}"}
 
 
 def reap(instance: dg.DagsterInstance, store: Store) -> list[str]:
@@ -57,8 +65,8 @@ def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _why_lost(
     instance: dg.DagsterInstance, store: Store, run: dg.DagsterRun, now: dt.datetime
 ) -> str | None:
-    worker = run.tags.get(WORKER_TAG)
-    if worker is not None and is_gone(worker):
+    run_id, _, worker = run.tags.get(WORKER_TAG, "").partition(" ")
+    if run_id == run.run_id and is_gone(worker):
         return f"its process {worker} is gone"
     if run.status is not dg.DagsterRunStatus.STARTED:
         return None  # run monitoring's start timeout is for these

@@ -109,10 +109,9 @@ def execute(
     progress.say("starting Dagster")
     import dagster as dg
 
-    from audit_pipeline.adapters.process import holder
     from audit_pipeline.adapters.store import Store
     from audit_pipeline.definitions import defs
-    from audit_pipeline.reaper import WORKER_TAG, reap
+    from audit_pipeline.reaper import executed_here, reap
     from audit_pipeline.resources import close_books
 
     run_id = str(uuid.uuid4())
@@ -129,7 +128,7 @@ def execute(
             tags={
                 "dagster/asset_partition_range_start": from_on.isoformat(),
                 "dagster/asset_partition_range_end": to_on.isoformat(),
-                WORKER_TAG: holder(),
+                **executed_here(run_id),
                 "audit/population": state.about.name[:60],
                 "audit/from": from_on.isoformat(),
                 "audit/to": to_on.isoformat(),

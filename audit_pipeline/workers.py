@@ -18,9 +18,8 @@ from dagster._core.execution.retries import RetryMode
 from dagster._grpc.types import ExecuteStepArgs
 from dagster._serdes import pack_value
 
-from audit_pipeline.adapters.process import holder
 from audit_pipeline.model.errors import BadUsage, BrokerUnavailable
-from audit_pipeline.reaper import WORKER_TAG
+from audit_pipeline.reaper import executed_here
 
 try:
     from celery import Celery
@@ -88,7 +87,7 @@ class StepsOnWorkers(CeleryExecutor):
     def execute(self, plan_context: Any, execution_plan: Any) -> Generator[DagsterEvent, Any, None]:
         """Every step of the plan on a worker; yields their events."""
         # This is the run's process: whoever looks for lost runs shall know it.
-        plan_context.instance.add_run_tags(plan_context.run_id, {WORKER_TAG: holder()})
+        plan_context.instance.add_run_tags(plan_context.run_id, executed_here(plan_context.run_id))
         return core_celery_execution_loop(plan_context, execution_plan, _submit)
 
 

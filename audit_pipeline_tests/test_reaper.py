@@ -58,13 +58,27 @@ def started(
     worker: str | None = None,
     status: dg.DagsterRunStatus = STARTED,
     root: str | None = None,
+    *,
+    named: str | None = None,
 ) -> str:
-    """A run that Dagster takes for running; its id."""
-    tags = {} if worker is None else {WORKER_TAG: worker}
-    run = create_run_for_test(
-        instance, "daily_audit", status=status, tags=tags, root_run_id=root, parent_run_id=root
+    """A run that Dagster takes for running; its id.
+
+    Args:
+        worker: the process that its tag names.
+        named: the run that its tag names, where that is another one.
+    """
+    run_id = str(uuid.uuid4())
+    tags = {} if worker is None else {WORKER_TAG: f"{named or run_id} {worker}"}
+    create_run_for_test(
+        instance,
+        "daily_audit",
+        run_id=run_id,
+        status=status,
+        tags=tags,
+        root_run_id=root,
+        parent_run_id=root,
     )
-    return run.run_id
+    return run_id
 
 
 def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
@@ -88,6 +102,16 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 # ── lost runs ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_retry_is_not_judged_by_its_parents_process(
+    instance: dg.DagsterInstance, store: Store, nobody: str
+) -> None:
+    """It has its parent's tags, so also the one that names a process that is gone."""
+    parent = started(instance, nobody)
+    retry = started(instance, nobody, root=parent, named=parent)
+    assert [line.split()[1] for line in reap(instance, store)] == [parent[:8]]
+    assert status_of(instance, retry) is STARTED
 
 
 @pytest.mark.parametrize("status", reaper.LOOKED_AT)
