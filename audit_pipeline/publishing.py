@@ -8,7 +8,7 @@ and a backfill of both leave the same flags.
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from audit_pipeline.agents.anomaly_detection import rules as anomaly_rules
 from audit_pipeline.agents.context_enrichment import rules as context_rules
 from audit_pipeline.agents.data_quality import gate
 from audit_pipeline.agents.reconciliation import rules as reconciliation_rules
-from audit_pipeline.model.errors import LedgerUnbalanced
+from audit_pipeline.model.errors import LedgerUnbalanced, PartitionBusy
 from audit_pipeline.model.finding import Finding
 from audit_pipeline.model.flag import Flag, FlagState
 from audit_pipeline.model.query import Query
@@ -67,6 +67,7 @@ class Raised:
         flags: of every transaction that the run touched.
         touched: the transactions with a finding in the range, now or in an earlier run.
         findings: of this run.
+        known: what the store had on the touched transactions, of other audit dates.
     """
 
     from_on: dt.date
@@ -74,6 +75,7 @@ class Raised:
     flags: list[Flag]
     touched: set[str]
     findings: list[Finding]
+    known: list[Finding] = field(default_factory=list[Finding])
 
     def table(self) -> pa.Table:
         """One row per flag, for reading; dated inside the run's range."""
@@ -126,7 +128,7 @@ def escalate(step: Step, store: Store, found: Tables) -> Raised:
         [*findings, *known], _subjects(step, touched), step.gold.rules, population
     )
     check_flags(flags)
-    return Raised(from_on, to_on, flags, touched, findings)
+    return Raised(from_on, to_on, flags, touched, findings, known)
 
 
 def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
@@ -239,6 +241,7 @@ def publish(step: Step, store: Store, raised: Raised) -> Published:
     Raises:
         LedgerUnbalanced: flagged + cleared + quarantined is not what was received.
         AttemptSuperseded: a later attempt has these days.
+        PartitionBusy: an audit of other days has meanwhile published on the same transactions.
     """
     population = step.gold.population
     days = ledger(step, store, raised)
@@ -246,9 +249,17 @@ def publish(step: Step, store: Store, raised: Raised) -> Published:
     if wrong:
         raise LedgerUnbalanced("the disposition ledger does not balance: " + "; ".join(wrong))
     publication = Publication(population, raised, step.gold.rules, _stored_queries(step), days)
-    changes = step.commit(
-        "publish_flags", "publish", store, lambda writer: publication.put(writer, step.run_id)
-    )
+
+    def effect(writer: Writer) -> FlagChanges:
+        # Nobody else writes now, so what is read here beside the transaction holds until its end.
+        outside = (raised.from_on, raised.to_on)
+        if store.findings_of(population, raised.touched, outside) != raised.known:
+            raise PartitionBusy(
+                "an audit of other days has published findings on the same transactions meanwhile"
+            )
+        return publication.put(writer, step.run_id)
+
+    changes = step.commit("publish_flags", "publish", store, effect)
     return Published(raised, changes, store.flags_of_transactions(population, raised.touched))
 
 

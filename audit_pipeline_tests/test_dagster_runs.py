@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -407,6 +408,31 @@ def test_a_store_that_is_away_is_asked_again(workplace: Workplace, monkeypatch: 
         result = workplace.audit(instance, MONDAY, MONDAY)
     assert result.success, why_not(result)
     assert _count(result, "STEP_UP_FOR_RETRY") == 2
+
+
+def test_what_another_audit_published_meanwhile_is_not_lost(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+):
+    """Flags stand on the findings of other days too: where those change, they are made again."""
+    ledger, meanwhile = publishing.ledger, iter([True, False])
+    of_another_day: list[str] = []
+
+    def slow(step: Any, store: Any, raised: publishing.Raised) -> Any:
+        if next(meanwhile):
+            finding = replace(raised.findings[0], audit_on=AUDIT_TO)
+            of_another_day.append(finding.transaction_id)
+            with store.writing() as writer:
+                writer.replace_findings(step.gold.population, AUDIT_TO, AUDIT_TO, [finding], {})
+        return ledger(step, store, raised)
+
+    _tried_again_at_once(workplace, monkeypatch)
+    monkeypatch.setattr(publishing, "ledger", slow)
+    with workplace.instance() as instance:
+        result = workplace.audit(instance, MONDAY, MONDAY)
+    assert result.success, why_not(result)
+    assert _count(result, "STEP_UP_FOR_RETRY") == 1
+    [flag] = [row for row in workplace.flags() if row["transaction_id"] in of_another_day]
+    assert flag["audit_on"] == str(AUDIT_TO), "both findings are behind it"
 
 
 def test_a_defect_is_not_tried_again(workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
