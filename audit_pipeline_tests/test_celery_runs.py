@@ -180,7 +180,7 @@ def test_a_killed_worker_does_not_end_the_audit(
     )
     assert resumed.root_run_id == failed.run_id
     [why] = dagster.all_logs(failed.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    assert "escalated_flags was last seen" in why.user_message
+    assert "escalated_flags was last seen" in str(why.get_dagster_event().message)
     assert held not in {
         entry.get_dagster_event().step_key
         for entry in dagster.all_logs(failed.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)

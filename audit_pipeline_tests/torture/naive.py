@@ -24,6 +24,7 @@ def publish(step: Step, store: Store, publication: publishing.Publication) -> ob
     with store.writing("publish") as writer:
         gone = writer.publish_flags(population, [], raised.touched - standing, step.run_id)
         writer.put_partitions(publication.days)
+        writer.record_rules(publication.rules, step.run_id)
     with store.writing("publish") as writer:
         together = [
             sum((getattr(change, name) for change in [*changes, gone]), ())
