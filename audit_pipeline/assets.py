@@ -375,12 +375,12 @@ def flags(
 ) -> dg.MaterializeResult:
     """The flags in the store, with their findings, queries and trail, in one transaction."""
     found = [quality_findings, reconciliation_findings, anomaly_findings, context_findings]
-    with step_of("escalation", context, gold, store) as step, store.opened() as opened:
+    with step_of("escalation", context, gold, store) as step:
         raised = second_opinions.with_opinions(
-            publishing.escalate(step, opened, found),
+            publishing.escalate(step, step.store, found),
             second_opinions.stored(escalated_flags),
         )
-        published = publishing.publish(step, opened, raised)
+        published = publishing.publish(step, step.store, raised)
         counts = published.counts()
         picture = {"changes": charts.bars("Flags", counts)}
         return dg.MaterializeResult(value=published.table(), metadata=_shown(counts, picture))
@@ -395,8 +395,8 @@ def audit_log(
 ) -> dg.MaterializeResult:
     """The disposition of every audited day, the end of the run in the trail, and its archive."""
     run_id = audit_run_id(context)
-    with step_of("audit_logging", context, gold, store) as step, store.opened() as opened:
-        days = publishing.close(step, opened)
+    with step_of("audit_logging", context, gold, store) as step:
+        days = publishing.close(step, step.store)
     with step_errors():  # now that the step's own entries are in the trail
         archived = store.archive(run_id)
     return dg.MaterializeResult(

@@ -171,7 +171,7 @@ class DuckDBSession:
         return [(CATALOG, name.lower()) for (name,) in rows if name not in HIDDEN_SCHEMAS]
 
     def relations(self) -> list[Relation]:
-        """Every table and view, and this session's temporary views."""
+        """Every table and view, and this connection's temporary views."""
         tables = self._rows(
             "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ?"
         )
