@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
@@ -34,7 +33,7 @@ from audit_pipeline.adapters.store.schema import (
     WORKFLOW_STATE,
 )
 from audit_pipeline.adapters.store.trail import Checkpoint, TrailEntry
-from audit_pipeline.adapters.store.writer import Writer
+from audit_pipeline.adapters.store.writer import Writer, saved_state
 from audit_pipeline.model.decision import Decision
 from audit_pipeline.model.errors import FlagUnknown, StoreUnavailable
 from audit_pipeline.model.finding import Finding
@@ -464,12 +463,7 @@ class Store:
     def restore_workflow_state(self, audit_run_id: str) -> dict[str, Any]:
         """The state that was last saved for a run; empty where there is none."""
         with self.reading() as connection:
-            saved = connection.scalar(
-                select(WORKFLOW_STATE.c.intermediate_results).where(
-                    WORKFLOW_STATE.c.audit_run_id == audit_run_id
-                )
-            )
-        return json.loads(saved or "{}")
+            return saved_state(connection, audit_run_id)
 
     def mark_audit_complete(self, audit_run_id: str, summary: Mapping[str, Any]) -> None:
         """See `Writer.mark_audit_complete`."""

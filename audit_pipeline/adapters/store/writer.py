@@ -403,12 +403,7 @@ class Writer:
 
     def workflow_state(self, audit_run_id: str) -> dict[str, Any]:
         """The state that was last saved for a run; empty where there is none."""
-        stored = self.connection.scalar(
-            select(WORKFLOW_STATE.c.intermediate_results).where(
-                WORKFLOW_STATE.c.audit_run_id == audit_run_id
-            )
-        )
-        return json.loads(stored or "{}")
+        return saved_state(self.connection, audit_run_id)
 
     def mark_audit_complete(self, audit_run_id: str, summary: Mapping[str, Any]) -> None:
         """Save the run as completed, with its summary, over the state it had."""
@@ -443,6 +438,16 @@ class Writer:
         else:
             statement = statement.on_conflict_do_nothing(index_elements=keys)
         self.connection.execute(statement, [dict(row) for row in rows])
+
+
+def saved_state(connection: Connection, audit_run_id: str) -> dict[str, Any]:
+    """The state that was last saved for a run; empty where there is none."""
+    stored = connection.scalar(
+        select(WORKFLOW_STATE.c.intermediate_results).where(
+            WORKFLOW_STATE.c.audit_run_id == audit_run_id
+        )
+    )
+    return json.loads(stored or "{}")
 
 
 def _dialects_insert(connection: Connection, table: Table) -> "SqliteInsert | PostgresInsert":
