@@ -139,7 +139,8 @@ def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
     rows = books.warehouse.query(
         Query(
             "SELECT entry.transaction_id, entry.amount, entry.domain, entry.vendor_id,"
-            " coalesce(entry.vendor_name, '') AS vendor_name,"
+            " coalesce(entry.vendor_name, '') AS vendor_name, entry.vendor, entry.cardholder,"
+            " entry.occurred_on,"
             " coalesce(series.is_steady"
             "  AND abs(series.cents - series.usual_cents) <= $share * series.usual_cents"
             "  AND abs(series.gap_days - series.usual_gap_days) <= series.allowed_days, false)"
@@ -176,6 +177,12 @@ FLAG_ROWS = pa.schema(
         ("state", pa.string()),
         ("points", pa.string()),
         ("first_run_id", pa.string()),
+        ("vendor", pa.string()),
+        ("vendor_id", pa.string()),
+        ("cardholder", pa.string()),
+        ("amount_cents", pa.int64()),
+        ("occurred_on", pa.date32()),
+        ("approver_id", pa.string()),
         ("vanished", pa.bool_()),
     ]
 )

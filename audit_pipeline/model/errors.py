@@ -10,6 +10,10 @@
     ├── LedgerUnbalanced             flagged + cleared + quarantined ≠ gold
     ├── FlagUnknown                  no flag has this id
     ├── TransitionRefused            a flag cannot go from this state to that one
+    ├── DecisionRefused              this person may not decide this, or not now:
+    │   ├── OwnCharge                it is the person's own charge
+    │   ├── SamePerson               the second pair of eyes would be the first one
+    │   └── FlagTaken                somebody else is at work on it, or was faster
     ├── PartitionBusy                another audit of these days is at work
     ├── AttemptSuperseded            a later attempt has taken these days over
     ├── StoreUnavailable             the store cannot be opened or is of another version
@@ -59,6 +63,22 @@ class FlagUnknown(AuditError):
 
 class TransitionRefused(AuditError):
     """A flag cannot go from this state to that one."""
+
+
+class DecisionRefused(AuditError):
+    """A person may not decide this; one of the three below."""
+
+
+class OwnCharge(DecisionRefused):
+    """Who spent the money never decides on the charge."""
+
+
+class SamePerson(DecisionRefused):
+    """A decision on a critical flag takes two people."""
+
+
+class FlagTaken(DecisionRefused):
+    """Somebody else is at work on the flag, or has changed it since it was looked at."""
 
 
 class PartitionBusy(AuditError):

@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from audit_pipeline.model.errors import TransitionRefused
@@ -70,6 +71,25 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Charge:
+    """What was paid, to whom and by whom: what a reviewer looks a flag up by.
+
+    Attributes:
+        vendor: as the ledger writes it; untrusted, as are the others.
+        vendor_id: the vendor's entity, where it is known.
+        cardholder: the person or cost centre that spent it, where a card did.
+        amount: None where it could not be read.
+        occurred_on: None where it could not be read.
+    """
+
+    vendor: str = ""
+    vendor_id: str = ""
+    cardholder: str = ""
+    amount: Decimal | None = None
+    occurred_on: dt.date | None = None
+
+
+@dataclass(frozen=True)
 class Flag:
     """What is raised for a transaction; the review columns are not here, they are decisions.
 
@@ -82,6 +102,7 @@ class Flag:
         explanation: one or two sentences, generated from the evidence.
         links: `supporting_evidence_links`: source cells as `table/row_id`, sorted, unique.
         findings: everything that led here, ordered by (audit_on, rule_id).
+        charge: of the transaction.
     """
 
     flag_id: str
@@ -95,3 +116,4 @@ class Flag:
     links: tuple[str, ...]
     points: tuple[Point, ...]
     findings: tuple[Finding, ...]
+    charge: Charge = Charge()

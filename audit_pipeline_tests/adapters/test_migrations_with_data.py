@@ -16,19 +16,30 @@ from typing import Any
 
 import alembic.op
 import pytest
-from sqlalchemy import Boolean, Date, Engine, Integer, Table, inspect, select
+from sqlalchemy import Boolean, Connection, Date, Engine, Integer, Table, func, inspect, select
+from sqlalchemy.exc import IntegrityError
 
-from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store import Store, reviewing
 from audit_pipeline.adapters.store.columns import Exact, Instant, Words
 from audit_pipeline.adapters.store.engine import downgrade, engine_of, upgrade, version_of
 from audit_pipeline.adapters.store.schema import (
     AUDIT_ATTEMPTS,
     AUDIT_STEPS,
+    COMMENTS,
+    DECISIONS,
+    FLAGS,
     HEAD,
     LLM_CALLS,
+    LOGIN_FAILURES,
     METADATA,
+    REFRESH_TOKENS,
     RULE_VERSIONS,
+    SAVED_VIEWS,
+    SECOND_REVIEWS,
+    SESSIONS,
     USERS,
+    WITHDRAWALS,
+    WORKLIST,
 )
 from audit_pipeline.adapters.store.trail import Checkpoint
 from audit_pipeline.model.decision import Decision, Reason, Verdict
@@ -36,9 +47,25 @@ from audit_pipeline_tests.environment import ROOT, Workplace
 
 pytest_plugins = ("audit_pipeline_tests.environment", "audit_pipeline_tests.postgres")
 
-VERSIONS = ("0001", "0002", "0003")
-NEW = {"0001": set[str](), "0002": {"llm_calls"}, "0003": {"audit_attempts", "audit_steps"}}
+VERSIONS = ("0001", "0002", "0003", "0004")
+NEW = {
+    "0001": set[str](),
+    "0002": {"llm_calls"},
+    "0003": {"audit_attempts", "audit_steps"},
+    "0004": {
+        *("second_reviews", "withdrawals", "worklist", "comments"),
+        *("sessions", "refresh_tokens", "login_failures", "saved_views"),
+    },
+}
 """Of a version, the tables that it makes (anew): rows of them are not of an earlier one."""
+
+CHANGED = {
+    "flags": {
+        *("vendor", "vendor_id", "cardholder", "amount_cents", "occurred_on", "approver_id"),
+    },
+    "users": {"cardholder", "failed_logins", "locked_until_at"},
+}
+"""Columns that not every version has."""
 
 NOON = dt.datetime(2025, 5, 1, 12, 30, 15, 123456, tzinfo=dt.UTC)
 Rows = dict[str, list[str]]
@@ -74,7 +101,7 @@ def reviewed(audited: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Pa
             identity = flags[number % 5].flag_id
             said = Decision(identity, verdict, Reason.CORRECTED, "zoë", NOON, f"it's {number} 🧾")
             with store.writing() as writer:
-                writer.decide(said)
+                reviewing.decide(writer, said)
         with store.writing() as writer:
             writer.put_checkpoint(Checkpoint(3, "0" * 64, "c2lnbmVk", "key", NOON))
             for table, row in (
@@ -82,10 +109,27 @@ def reviewed(audited: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Pa
                 (AUDIT_ATTEMPTS, _row(AUDIT_ATTEMPTS, epoch=1_000)),
                 (AUDIT_STEPS, _row(AUDIT_STEPS)),
                 (RULE_VERSIONS, _row(RULE_VERSIONS, status="active")),
-                (USERS, _row(USERS, role="auditor")),
+                (USERS, _row(USERS, user_id="zoë", role="reviewer", cardholder="Z. Ë.")),
+                (SECOND_REVIEWS, _second(writer.connection)),
+                (WITHDRAWALS, _row(WITHDRAWALS, decision_id=_decision(writer.connection))),
+                (WORKLIST, _row(WORKLIST, flag_id=flags[0].flag_id)),
+                (COMMENTS, _row(COMMENTS, flag_id=flags[0].flag_id)),
+                (SESSIONS, _row(SESSIONS, session_id="s", user_id="zoë")),
+                (REFRESH_TOKENS, _row(REFRESH_TOKENS, session_id="s")),
+                (LOGIN_FAILURES, _row(LOGIN_FAILURES)),
+                (SAVED_VIEWS, _row(SAVED_VIEWS, user_id="zoë")),
             ):
                 writer.connection.execute(table.insert().values(**row))
     return path
+
+
+def _decision(connection: Connection) -> str:
+    return str(connection.scalar(select(func.min(DECISIONS.c.decision_id))))
+
+
+def _second(connection: Connection) -> dict[str, object]:
+    identity = _decision(connection)
+    return _row(SECOND_REVIEWS, decision_id=identity, reviewer_id="zoë", approver_id="yan")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -119,20 +163,20 @@ def engine(url: str) -> Iterator[Engine]:
 def rows_of(engine: Engine) -> Rows:
     """Every row of every table as the database spells it, and the version.
 
-    But for what a migration itself adds to the trail: that it took place.
+    But for what a migration itself adds to the trail, that it took place, and for columns that not
+    every version has.
     """
-    said = "t::text" if engine.dialect.name == "postgresql" else "t.*"
+    kind = "::text" if engine.dialect.name == "postgresql" else ""
     besides = {"audit_trail": " WHERE tool_called <> 'migrate'"}
     with engine.connect() as connection:
-        return {
-            name: sorted(
-                repr(tuple(row))
-                for row in connection.exec_driver_sql(
-                    f'SELECT {said} FROM "{name}" AS t{besides.get(name, "")}'
-                )
-            )
-            for name in inspect(connection).get_table_names()
-        }
+        shape = inspect(connection)
+        found: Rows = {}
+        for name in shape.get_table_names():
+            columns = {column["name"] for column in shape.get_columns(name)}
+            said = ", ".join(f'"{c}"{kind}' for c in sorted(columns - CHANGED.get(name, set())))
+            asked = f'SELECT {said} FROM "{name}" AS t{besides.get(name, "")}'
+            found[name] = sorted(repr(tuple(r)) for r in connection.exec_driver_sql(asked))
+        return found
 
 
 def without(rows: Rows, *names: str) -> Rows:
@@ -211,7 +255,7 @@ def test_each_step_down_and_up_again(engine: Engine) -> None:
         upgrade(engine, version)
         with engine.connect() as connection:
             assert version_of(connection) == version
-        lost = {"alembic_version", "llm_calls", *NEW[HEAD]}
+        lost = {"alembic_version"}.union(*NEW.values())
         assert without(rows_of(engine), *lost) == without(rows, *lost)
     assert set(rows_of(engine)) == {*METADATA.tables, "alembic_version"}
 
@@ -296,3 +340,23 @@ def test_several_processes_migrate_at_once(engine: Engine, url: str) -> None:
     assert without(rows_of(engine), *lost) == without(before, *lost)
     with engine.connect() as connection:
         assert version_of(connection) == HEAD
+
+
+def test_a_critical_flag_that_one_person_decided_waits_for_a_second(engine: Engine) -> None:
+    """An earlier version let one person decide; the decision stays as a proposal."""
+    downgrade(engine, "0003")
+    write_more(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE flags SET state = 'decided', reviewed = TRUE, reviewer_id = 'ann',"
+            " severity_level = 'CRITICAL', human_decision = 'approved' WHERE flag_id = 'f'"
+        )
+    upgrade(engine)
+    with engine.connect() as connection:
+        asked = select(FLAGS.c.state, FLAGS.c.reviewed, FLAGS.c.human_decision)
+        row = connection.execute(asked.where(FLAGS.c.flag_id == "f")).one()
+    assert tuple(row) == ("open", False, "approved")
+    with pytest.raises(IntegrityError, match="four_eyes"), engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE flags SET state = 'decided', approver_id = 'ANN' WHERE flag_id = 'f'"
+        )

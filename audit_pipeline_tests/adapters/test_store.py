@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from audit_pipeline.adapters.store import Store, engine
+from audit_pipeline.adapters.store import Store, engine, reviewing
 from audit_pipeline.adapters.store.columns import Exact, storable
 from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow, StoredQuery, query_id
 from audit_pipeline.adapters.store.schema import FLAGS, REVIEW_COLUMNS
@@ -133,7 +133,7 @@ def decision(identity: str, verdict: Verdict = Verdict.REJECTED, minute: int = 0
 
 def decide(store: Store, said: Decision) -> None:
     with store.writing() as writer:
-        writer.decide(said)
+        reviewing.decide(writer, said)
 
 
 def write_and_fail(store: Store, write: Callable[[Writer], object]) -> None:
@@ -247,7 +247,7 @@ def test_a_decision_survives_every_rerun(store: Store) -> None:
     decide(store, said)
     decided = store.flag(flag().flag_id)
     review = [getattr(decided, name) for name in REVIEW_COLUMNS]
-    assert review == [True, Verdict.REJECTED, "ann", said.decided_at, "it's fine"]
+    assert review == [True, Verdict.REJECTED, "ann", said.decided_at, "it's fine", None]
     assert publish(store, [flag()]).unchanged
     assert store.flag(flag().flag_id) == decided
     assert publish(store, [flag(score=90)]).updated
@@ -756,7 +756,7 @@ def test_hostile_text_is_data(store: Store, hostile: str) -> None:
         found = replace(finding(raised.transaction_id), evidence=(cell,))
         writer.replace_findings("demo", DAY, DAY, [found], {})
         said = replace(decision(raised.flag_id), notes=hostile, reviewer_id=hostile[:255])
-        writer.decide(said)
+        reviewing.decide(writer, said)
         writer.append_events([event(input_data={hostile: hostile}, error_message=hostile)])
         writer.save_workflow_state("run", {hostile: hostile})
     row = store.flag(raised.flag_id)

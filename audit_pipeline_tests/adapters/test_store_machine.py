@@ -28,8 +28,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import delete, select, text, update
 
-from audit_pipeline.adapters.store import Store
-from audit_pipeline.adapters.store import writer as writers
+from audit_pipeline.adapters.store import Store, reviewing
 from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow
 from audit_pipeline.adapters.store.schema import DECISIONS, FINDINGS, FLAGS, METADATA
 from audit_pipeline.adapters.store.writer import Writer
@@ -197,7 +196,7 @@ class StoreMachine(RuleBasedStateMachine):
         said = self._decision(pick, verdict, reviewer, minute)
         if breaks_off:
             with suppress(BrokenOff, TransitionRefused), self.store.writing() as writer:
-                writer.decide(said)
+                reviewing.decide(writer, said)
                 raise BrokenOff
             return
         self._expect(said, self._decided([said], self._decide))
@@ -372,7 +371,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Whether it was taken, now or before."""
         try:
             with (store or self.store).writing() as writer:
-                writer.decide(said)
+                reviewing.decide(writer, said)
         except TransitionRefused:
             return False
         return True
@@ -606,15 +605,15 @@ def _keeps_findings_that_vanished(patched: pytest.MonkeyPatch) -> None:
 
 def _records_decisions_twice(patched: pytest.MonkeyPatch) -> None:
     """The same decision has another id each time."""
-    real, asked = writers.decision_id, iter(range(10**9))
+    real, asked = reviewing.decision_id, iter(range(10**9))
     patched.setattr(
-        writers, "decision_id", lambda said: real(replace(said, notes=str(next(asked))))
+        reviewing, "decision_id", lambda said: real(replace(said, notes=str(next(asked))))
     )
 
 
 def _shows_the_last_said(patched: pytest.MonkeyPatch) -> None:
     """The flag shows what was said last, not what was dated last."""
-    real = Writer.decide
+    real = reviewing.decide
 
     def decide(writer: Writer, said: Decision) -> object:
         row = real(writer, said)
@@ -622,7 +621,7 @@ def _shows_the_last_said(patched: pytest.MonkeyPatch) -> None:
         writer.connection.execute(shown.values(review_timestamp=said.decided_at))
         return row
 
-    patched.setattr(Writer, "decide", decide)
+    patched.setattr(reviewing, "decide", decide)
 
 
 def _commits_half(patched: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store import Store, reviewing
 from audit_pipeline.adapters.store.columns import storable
 from audit_pipeline.adapters.store.rows import StoredQuery
 from audit_pipeline.model.decision import Decision, Reason, Verdict
@@ -71,8 +71,8 @@ def test_flags_findings_and_decisions(url: str, strings: list[str]) -> None:
             writer.publish_flags("p", flags, [f.transaction_id for f in flags], "run")
             for flag, text in zip(flags, strings, strict=True):
                 said = Decision(flag.flag_id, Verdict.REJECTED, Reason.CORRECTED, text, NOON, text)
-                writer.decide(said)
-                writer.decide(said)
+                reviewing.decide(writer, said)
+                reviewing.decide(writer, said)
         kept = {flag.flag_id: flag for flag in store.flags(state=None)}
         evidence = store.findings_by_flag(kept)
         for flag, text in zip(flags, strings, strict=True):

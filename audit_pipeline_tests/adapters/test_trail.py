@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from audit_pipeline.adapters.store import Store, engine, trail_reader
+from audit_pipeline.adapters.store import Store, engine, reviewing, trail_reader
 from audit_pipeline.adapters.store.leaves import COLUMNS, canonical_leaf, canonical_leaves
 from audit_pipeline.adapters.store.trail import _InstantAsStored, leaf_document
 from audit_pipeline.adapters.trail.archive import MANIFEST, archive_to_immutable_log
@@ -186,7 +186,7 @@ def test_a_decision_is_sealed_at_once_and_other_commits_after_a_minute(
     publish(sealed_store, [flag()])
     assert sizes(folder) == [1]
     with sealed_store.writing() as writer:
-        writer.decide(decision(flag().flag_id))
+        reviewing.decide(writer, decision(flag().flag_id))
     assert sizes(folder) == [1, 3]
     sealed_store.save_workflow_state("run", {"status": "in_progress"})
     append(sealed_store, 4)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from audit_pipeline.adapters.store import Store
+from audit_pipeline.adapters.store import Store, reviewing
 from audit_pipeline.adapters.trail import archive
 from audit_pipeline.adapters.trail.archive import MANIFEST, archive_to_immutable_log
 from audit_pipeline.adapters.trail.archive_check import verify_archive
@@ -71,7 +71,7 @@ def test_a_run_is_archived_with_its_flags_and_its_days(url: str, tmp_path: Path)
         with store.writing() as writer:
             writer.replace_findings("demo", DAY, DAY, list(raised.findings), {})
             writer.put_partitions([partition(run="run-1"), partition("other", run="run-2")])
-            writer.decide(decision(raised.flag_id))
+            reviewing.decide(writer, decision(raised.flag_id))
             events = [
                 TrailEvent(run, "escalation", "create_flags", NOON)
                 for run in ("run-1", "run-2", "run-1")

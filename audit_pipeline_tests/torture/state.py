@@ -21,6 +21,7 @@ from audit_pipeline.adapters.store.schema import (
     FLAGS,
     LLM_CALLS,
     QUERIES,
+    SECOND_REVIEWS,
     WORKFLOW_STATE,
 )
 from audit_pipeline.adapters.trail.archive_check import verify_archive
@@ -28,9 +29,9 @@ from audit_pipeline.adapters.trail.keys import trusted_keys
 from audit_pipeline.adapters.trail.verify import verify
 from audit_pipeline_tests.torture.work import TABLE, Place
 
-TIMES = ("created_at", "updated_at", "recorded_at")
-PUBLISHED = (FLAGS, FINDINGS, QUERIES, DECISIONS, AUDIT_PARTITIONS)
-ONCE = ("flag_", "decide", "mark_audit_complete", "record_rules")
+TIMES = ("created_at", "updated_at", "recorded_at", "reviewed_at")
+PUBLISHED = (FLAGS, FINDINGS, QUERIES, DECISIONS, SECOND_REVIEWS, AUDIT_PARTITIONS)
+ONCE = ("flag_", "decide", "approve_decision", "mark_audit_complete", "record_rules")
 """Trail events of which an undisturbed run has as many as one that was killed."""
 
 

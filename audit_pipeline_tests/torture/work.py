@@ -18,7 +18,8 @@ from audit_pipeline import publishing
 from audit_pipeline.adapters import process
 from audit_pipeline.adapters.fixtures import read_fixtures
 from audit_pipeline.adapters.llm.calls import CallLedger, Settled
-from audit_pipeline.adapters.store import Store, attempts
+from audit_pipeline.adapters.store import Store, attempts, reviewing
+from audit_pipeline.adapters.store.rows import decision_id
 from audit_pipeline.adapters.trail.archive import archive_to_immutable_log
 from audit_pipeline.adapters.trail.sealing import Sealer
 from audit_pipeline.adapters.warehouse import DuckDBWarehouse
@@ -146,14 +147,17 @@ def ask(store: Store, root: str, from_on: dt.date, to_on: dt.date) -> None:
 
 
 def decide(store: Store, publication: publishing.Publication, said: Said) -> None:
-    """A reviewer works on the first flags; what was decided already is not asked again."""
+    """A reviewer works on the first flags, a second one agrees where the flag is critical."""
     asked = sorted(flag.transaction_id for flag in publication.raised.flags)[:DECISIONS]
     flags = {flag.transaction_id: flag.flag_id for flag in store.flags(state=None)}
     for number, flag_id in enumerate(flags[transaction_id] for transaction_id in asked):
         verdict = list(Verdict)[number % len(Verdict)]
         decision = Decision(flag_id, verdict, Reason.CORRECTED, "ann", DECIDED_AT, f"note {number}")
         with store.writing("decide") as writer:
-            writer.decide(decision)
+            flag = reviewing.decide(writer, decision)
+        if reviewing.awaits_second(flag):
+            with store.writing("approve") as writer:
+                reviewing.review_second(writer, decision_id(decision), "bob", agrees=True)
         said(f"decision {flag_id}")
 
 

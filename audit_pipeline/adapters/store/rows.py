@@ -37,6 +37,9 @@ class FlagRow:
         audit_run_id: the run that last changed its content; `first_run_id` raised it.
         reviewed: a decision stands (a reviewer who needs more information leaves it open).
         updated_at: when its content or its decision last changed, UTC.
+        approver_id: the second person, where one agreed.
+        vendor: of the charge, as are the next four; None in a store that an earlier version
+            filled, until the day is audited again.
     """
 
     flag_id: str
@@ -57,6 +60,12 @@ class FlagRow:
     reviewer_id: str | None
     review_timestamp: dt.datetime | None
     reviewer_notes: str | None
+    approver_id: str | None
+    vendor: str | None
+    vendor_id: str | None
+    cardholder: str | None
+    amount_cents: int | None
+    occurred_on: dt.date | None
     created_at: dt.datetime
     updated_at: dt.datetime
 
@@ -85,6 +94,7 @@ _PLAIN_FLAG_COLUMNS = tuple(
 
 def flag_content(flag: Flag) -> dict[str, Any]:
     """The columns of `flags` that a run decides about; an equal dict needs no write."""
+    charge = flag.charge
     return {
         "transaction_id": storable(flag.transaction_id, 255),
         "population": storable(flag.population, 255),
@@ -97,6 +107,11 @@ def flag_content(flag: Flag) -> dict[str, Any]:
         "points": json_text(
             [{"rule_id": p.rule_id, "points": p.points, "reason": p.reason} for p in flag.points]
         ),
+        "vendor": storable(charge.vendor, 255),
+        "vendor_id": storable(charge.vendor_id, 255),
+        "cardholder": storable(charge.cardholder, 255),
+        "amount_cents": None if charge.amount is None else int(charge.amount.scaleb(2)),
+        "occurred_on": charge.occurred_on,
     }
 
 
@@ -110,6 +125,11 @@ FLAG_CONTENT = (
     "explanation",
     "supporting_evidence_links",
     "points",
+    "vendor",
+    "vendor_id",
+    "cardholder",
+    "amount_cents",
+    "occurred_on",
 )
 """The keys of `flag_content`."""
 
@@ -196,7 +216,7 @@ class FlagChanges:
         updated: content changed; the state stayed.
         unchanged: found again, and not a byte of the row was written.
         superseded: open before, and no finding leads to it any more.
-        reopened: superseded before, and found again.
+        reopened: superseded before, and found again; or decided by one person, and now critical.
     """
 
     created: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Date,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -28,8 +29,9 @@ from sqlalchemy import (
 from audit_pipeline.adapters.store.columns import Exact, Instant, Words
 from audit_pipeline.model.decision import Reason, Verdict
 from audit_pipeline.model.flag import FlagState, Severity
+from audit_pipeline.model.person import Role
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; `Store.open` compares it with the database before it loads Alembic."""
 
 METADATA = MetaData(
@@ -72,9 +74,20 @@ FLAGS = Table(
     Column("state", Words(20), nullable=False, server_default=text("'open'"), doc="its standing"),
     Column("points", Words(), nullable=False, doc="JSON array: the parts of the score"),
     Column("first_run_id", Words(36), nullable=False, doc="the run that first raised the flag"),
+    Column("vendor", Words(255), doc="as the ledger writes it"),
+    Column("vendor_id", Words(255), doc="the vendor's entity, where it is known"),
+    Column("cardholder", Words(255), doc="who spent it, where a card did"),
+    Column("amount_cents", BigInteger, doc="of the charge; none where it could not be read"),
+    Column("occurred_on", Date, doc="the day of the charge; none where it could not be read"),
+    Column("approver_id", Words(255), doc="who agreed to the latest decision"),
     _one_of("severity_level", Severity),
     CheckConstraint("confidence_score BETWEEN 0 AND 1", name="confidence_score"),
     _one_of("state", FlagState),
+    CheckConstraint(
+        "severity_level <> 'CRITICAL' OR state <> 'decided' OR (reviewer_id IS NOT NULL"
+        " AND approver_id IS NOT NULL AND lower(approver_id) <> lower(reviewer_id))",
+        name="four_eyes",
+    ),
     info={"meaning": "what a reviewer decides on; the review columns show the latest decision"},
 )
 Index("idx_flags_txn_id", FLAGS.c.transaction_id)
@@ -89,6 +102,8 @@ Index(  # the order in which a reviewer works through them
     FLAGS.c.audit_on,
     FLAGS.c.transaction_id,
 )
+Index("idx_flags_age", FLAGS.c.state, FLAGS.c.severity_level, FLAGS.c.created_at, FLAGS.c.flag_id)
+Index("idx_flags_vendor", FLAGS.c.vendor, FLAGS.c.created_at)
 
 REVIEW_COLUMNS = (
     "reviewed",
@@ -96,6 +111,7 @@ REVIEW_COLUMNS = (
     "reviewer_id",
     "review_timestamp",
     "reviewer_notes",
+    "approver_id",
 )
 """The projection of `decisions` in `flags`: only a decision writes them, never a re-run."""
 
@@ -152,6 +168,63 @@ DECISIONS = Table(
     info={"meaning": "every verdict that was ever given; rows are added, never changed"},
 )
 Index("idx_decisions_flag", DECISIONS.c.flag_id, DECISIONS.c.decided_at)
+Index("uq_decisions_reviewer", DECISIONS.c.decision_id, DECISIONS.c.reviewer_id, unique=True)
+
+SECOND_REVIEWS = Table(
+    "second_reviews",
+    METADATA,
+    Column("decision_id", Words(64), primary_key=True, doc="the decision that was proposed"),
+    Column("reviewer_id", Words(255), nullable=False, doc="who proposed it"),
+    Column("approver_id", Words(255), nullable=False, doc="the second person"),
+    Column("agrees", Boolean, nullable=False, doc="whether the decision holds"),
+    Column("reviewed_at", Instant, nullable=False, doc="when, UTC"),
+    Column("notes", Words(), nullable=False, doc="the second person's words"),
+    ForeignKeyConstraint(
+        ["decision_id", "reviewer_id"],
+        ["decisions.decision_id", "decisions.reviewer_id"],
+    ),
+    CheckConstraint("lower(approver_id) <> lower(reviewer_id)", name="four_eyes"),
+    info={"meaning": "what a second person said to a decision on a critical flag; never changed"},
+)
+
+WITHDRAWALS = Table(
+    "withdrawals",
+    METADATA,
+    Column(
+        "decision_id",
+        Words(64),
+        ForeignKey("decisions.decision_id"),
+        primary_key=True,
+        doc="the decision that does not hold any more",
+    ),
+    Column("withdrawn_by", Words(255), nullable=False, doc="who took it back"),
+    Column("withdrawn_at", Instant, nullable=False, doc="when, UTC"),
+    info={"meaning": "decisions that were taken back; rows are added, never changed"},
+)
+
+WORKLIST = Table(
+    "worklist",
+    METADATA,
+    Column("flag_id", Words(36), ForeignKey("flags.flag_id"), primary_key=True, doc="the flag"),
+    Column("assignee_id", Words(255), doc="whose it is to decide; none: anybody's"),
+    Column("snoozed_until_at", Instant, doc="it is not shown before, UTC"),
+    Column("locked_by", Words(255), doc="who has it open"),
+    Column("locked_until_at", Instant, doc="until when nobody else may decide it, UTC"),
+    info={"meaning": "who works on which flag; a re-run never touches it"},
+)
+Index("idx_worklist_assignee", WORKLIST.c.assignee_id)
+
+COMMENTS = Table(
+    "comments",
+    METADATA,
+    Column("comment_id", Words(36), primary_key=True, doc="uuid4"),
+    Column("flag_id", Words(36), ForeignKey("flags.flag_id"), nullable=False, doc="the flag"),
+    Column("author_id", Words(255), nullable=False, doc="who"),
+    Column("said_at", Instant, nullable=False, doc="when, UTC"),
+    Column("body", Words(), nullable=False, doc="the words"),
+    info={"meaning": "what people say about a flag; rows are added, never changed"},
+)
+Index("idx_comments_flag", COMMENTS.c.flag_id, COMMENTS.c.said_at)
 
 AUDIT_TRAIL = Table(
     "audit_trail",
@@ -346,11 +419,61 @@ USERS = Table(
     Column("password_hash", Words(), doc="with salt and parameters; none: cannot sign in"),
     Column("role", Words(20), nullable=False, doc="what the person may do"),
     Column("disabled", Boolean, nullable=False, server_default=text("FALSE"), doc="locked out"),
+    Column("cardholder", Words(255), doc="as cards name the person: whose charges are their own"),
     Column("token_version", Integer, nullable=False, doc="raised to end every session"),
-    Column("failed_logins", Integer, nullable=False, doc="since the last success"),
-    Column("locked_until_at", Instant, doc="UTC"),
     Column("created_at", Instant, nullable=False, doc="UTC"),
     Column("updated_at", Instant, nullable=False, doc="UTC"),
-    _one_of("role", ("viewer", "reviewer", "auditor", "admin")),
+    _one_of("role", Role),
     info={"meaning": "who may use the review desk"},
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("session_id", Words(36), primary_key=True, doc="uuid4; every token names it"),
+    Column("user_id", Words(255), ForeignKey("users.user_id"), nullable=False, doc="whose"),
+    Column("token_version", Integer, nullable=False, doc="the user's when it began"),
+    Column("csrf_token", Words(64), nullable=False, doc="what a page's forms must send back"),
+    Column("peer", Words(255), nullable=False, doc="the address it began from"),
+    Column("created_at", Instant, nullable=False, doc="UTC"),
+    Column("expires_at", Instant, nullable=False, doc="UTC"),
+    Column("revoked_at", Instant, doc="UTC; none while it holds"),
+    info={"meaning": "who is signed in to the review desk"},
+)
+Index("idx_sessions_user", SESSIONS.c.user_id, SESSIONS.c.expires_at)
+
+REFRESH_TOKENS = Table(
+    "refresh_tokens",
+    METADATA,
+    Column("token_sha256", Words(64), primary_key=True, doc="of the token, which is not kept"),
+    Column(
+        "session_id", Words(36), ForeignKey("sessions.session_id"), nullable=False, doc="of which"
+    ),
+    Column("issued_at", Instant, nullable=False, doc="UTC"),
+    Column("expires_at", Instant, nullable=False, doc="UTC"),
+    Column("used_at", Instant, doc="UTC; used again, it ends the session"),
+    info={"meaning": "tokens that a session is renewed with, each once"},
+)
+Index("idx_refresh_tokens_session", REFRESH_TOKENS.c.session_id)
+
+LOGIN_FAILURES = Table(
+    "login_failures",
+    METADATA,
+    Column("failure_id", Words(36), primary_key=True, doc="uuid4"),
+    Column("account", Words(255), nullable=False, doc="the name that was tried"),
+    Column("peer", Words(255), nullable=False, doc="the address it was tried from"),
+    Column("failed_at", Instant, nullable=False, doc="UTC"),
+    info={"meaning": "passwords that were wrong, for as long as they count"},
+)
+Index("idx_login_failures_account", LOGIN_FAILURES.c.account, LOGIN_FAILURES.c.failed_at)
+Index("idx_login_failures_peer", LOGIN_FAILURES.c.peer, LOGIN_FAILURES.c.failed_at)
+
+SAVED_VIEWS = Table(
+    "saved_views",
+    METADATA,
+    Column("user_id", Words(255), ForeignKey("users.user_id"), primary_key=True, doc="whose"),
+    Column("name", Words(100), primary_key=True, doc="as the person calls it"),
+    Column("query", Words(), nullable=False, doc="the filters, as the queue's address has them"),
+    Column("updated_at", Instant, nullable=False, doc="UTC"),
+    info={"meaning": "filters of the queue that a person comes back to"},
 )

@@ -3,21 +3,18 @@
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from audit_pipeline.adapters.store import rule_versions
-from audit_pipeline.adapters.store.columns import storable
 from audit_pipeline.adapters.store.rows import (
     FLAG_CONTENT,
     FlagChanges,
-    FlagRow,
     PartitionRow,
     StoredQuery,
-    decision_id,
     evidence_text,
     flag_content,
     in_lots,
@@ -27,7 +24,6 @@ from audit_pipeline.adapters.store.rows import (
 from audit_pipeline.adapters.store.schema import (
     AUDIT_PARTITIONS,
     AUDIT_TRAIL,
-    DECISIONS,
     FINDINGS,
     FLAGS,
     QUERIES,
@@ -36,10 +32,9 @@ from audit_pipeline.adapters.store.schema import (
     WORKFLOW_STATUSES,
 )
 from audit_pipeline.adapters.store.trail import Checkpoint, trail_row
-from audit_pipeline.model.decision import Decision, Verdict
-from audit_pipeline.model.errors import BadUsage, FlagUnknown
+from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.finding import Finding
-from audit_pipeline.model.flag import Flag, FlagState, flag_id, transition
+from audit_pipeline.model.flag import Flag, FlagState, Severity, flag_id, transition
 from audit_pipeline.model.trail import TrailEvent
 
 if TYPE_CHECKING:
@@ -130,7 +125,7 @@ class Writer:
         }
         self._upsert(QUERIES, list(rows.values()), overwrite=())
 
-    # ---- flags and decisions
+    # ---- flags
 
     def publish_flags(
         self, population: str, flags: Sequence[Flag], touched: Iterable[str], audit_run_id: str
@@ -138,7 +133,8 @@ class Writer:
         """Make the flags of the touched transactions exactly `flags`.
 
         Flags are updated by `flag_id`, never duplicated, and a review column is never named. A
-        row whose content is the same is not written at all. A decided flag keeps its state.
+        row whose content is the same is not written at all. A decided flag keeps its state, unless
+        one person decided it and it has become critical: it then waits for a second one.
 
         Args:
             flags: unique by flag_id, all of this population.
@@ -157,7 +153,11 @@ class Writer:
             state = FlagState.OPEN if found is None else FlagState(found["state"])
             if found is None:
                 created.append(flag.flag_id)
-            elif state is FlagState.SUPERSEDED:
+            elif state is FlagState.SUPERSEDED or (
+                state is FlagState.DECIDED
+                and flag.severity_level is Severity.CRITICAL
+                and found["approver_id"] is None
+            ):
                 state = transition(state, FlagState.OPEN)
                 reopened.append(flag.flag_id)
             elif all(found[name] == content[name] for name in FLAG_CONTENT):
@@ -167,6 +167,10 @@ class Writer:
                 updated.append(flag.flag_id)
             writes.append(content | {"flag_id": flag.flag_id, "state": state.value})
         self._write_flags(writes, audit_run_id)
+        for lot in in_lots(reopened):
+            self.connection.execute(
+                update(FLAGS).where(FLAGS.c.flag_id.in_(lot)).values(reviewed=False)
+            )
         return FlagChanges(
             created=tuple(created),
             updated=tuple(updated),
@@ -178,7 +182,7 @@ class Writer:
         )
 
     def _stored_flags(self, flag_ids: Iterable[str]) -> dict[str, Mapping[Any, Any]]:
-        columns = [FLAGS.c[name] for name in ("flag_id", "state", *FLAG_CONTENT)]
+        columns = [FLAGS.c[name] for name in ("flag_id", "state", "approver_id", *FLAG_CONTENT)]
         return {
             row["flag_id"]: row
             for lot in in_lots(flag_ids)
@@ -219,99 +223,6 @@ class Writer:
                 .values(state=state, audit_run_id=audit_run_id, updated_at=self.now)
             )
         return tuple(gone)
-
-    def decide(self, decision: Decision) -> FlagRow:
-        """Record a reviewer's decision: the row, the flag's review columns, a trail event.
-
-        The same decision sent twice is recorded once. A later one replaces an earlier one in the
-        flag; both stay in `decisions`. "Needs more information" leaves the flag open, or opens
-        it again.
-
-        Returns:
-            The flag as it now stands.
-
-        Raises:
-            FlagUnknown: there is no such flag.
-            TransitionRefused: the flag is superseded.
-        """
-        said = replace(
-            decision,
-            reviewer_id=storable(decision.reviewer_id, 255),
-            notes=storable(decision.notes),
-        )
-        identity = decision_id(said)
-        before = self._flag(said.flag_id)
-        known = select(DECISIONS.c.decision_id).where(DECISIONS.c.decision_id == identity)
-        if self.connection.scalar(known) is not None:
-            return before
-        decided = transition(before.state, FlagState.DECIDED)
-        self.connection.execute(
-            insert(DECISIONS).values(
-                decision_id=identity,
-                flag_id=said.flag_id,
-                verdict=said.verdict.value,
-                reason=said.reason.value,
-                reviewer_id=said.reviewer_id,
-                decided_at=said.decided_at,
-                notes=said.notes,
-                recorded_at=self.now,
-            )
-        )
-        latest = (
-            self.connection.execute(
-                select(DECISIONS)
-                .where(DECISIONS.c.flag_id == said.flag_id)
-                .order_by(
-                    DECISIONS.c.decided_at.desc(),
-                    DECISIONS.c.recorded_at.desc(),
-                    DECISIONS.c.decision_id,
-                )
-                .limit(1)
-            )
-            .mappings()
-            .one()
-        )
-        waits = latest["verdict"] == Verdict.NEEDS_MORE_INFO.value
-        state = transition(decided, FlagState.OPEN) if waits else decided
-        self.connection.execute(
-            update(FLAGS)
-            .where(FLAGS.c.flag_id == said.flag_id)
-            .values(
-                state=state.value,
-                reviewed=state is FlagState.DECIDED,
-                human_decision=latest["verdict"],
-                reviewer_id=latest["reviewer_id"],
-                review_timestamp=latest["decided_at"],
-                reviewer_notes=latest["notes"],
-                updated_at=self.now,
-            )
-        )
-        event = TrailEvent(
-            audit_run_id=before.audit_run_id,
-            agent_name=f"reviewer:{said.reviewer_id}",
-            tool_called="decide",
-            occurred_at=said.decided_at,
-            input_data={
-                "decision_id": identity,
-                "flag_id": said.flag_id,
-                "verdict": said.verdict.value,
-                "reason": said.reason.value,
-            },
-            output_summary={"state_before": before.state.value, "state": state.value},
-        )
-        self.append_events([event])
-        self.urgent = True
-        return self._flag(said.flag_id)
-
-    def _flag(self, identity: str) -> FlagRow:
-        row = (
-            self.connection.execute(select(FLAGS).where(FLAGS.c.flag_id == identity))
-            .mappings()
-            .one_or_none()
-        )
-        if row is None:
-            raise FlagUnknown(f"there is no flag {identity}; `audit-pipeline flags` lists them")
-        return FlagRow.of(row)
 
     # ---- the ledger
 

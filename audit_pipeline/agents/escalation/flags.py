@@ -8,20 +8,22 @@ filled from the evidence, so every number in them is a cell of a table.
 import datetime as dt
 from collections import defaultdict
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from audit_pipeline.model.flag import Flag, Point, Severity, flag_id
+from audit_pipeline.model.flag import Charge, Flag, Point, Severity, flag_id
 from audit_pipeline.model.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from decimal import Decimal
 
     from audit_pipeline.model.finding import Finding
     from audit_pipeline.model.rule import Rules
 
 SCORE_MAX = 100
 EXPLANATION_PARTS_MAX = 4
+AMOUNT_MAX = Decimal(10) ** 16
+"""What the ledger's decimal(18,2) holds."""
 FACT_CHARACTERS_MAX = 500
 """Of one fact in an explanation; the evidence has it in full."""
 LOWERED = {
@@ -33,19 +35,23 @@ LOWERED = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What escalation rules need to know of a transaction, beside its findings.
+    """What escalation needs to know of a transaction, beside its findings.
 
     Attributes:
         amount: as in the ledger; None for one that could not be read.
+        vendor_name: the entity's; empty for a vendor that is in no list.
         regular: a recurring payment, on time and within ES-03's share of its usual amount.
     """
 
     transaction_id: str
-    amount: "Decimal | None"
+    amount: Decimal | None
     domain: str
     vendor_id: str
     vendor_name: str
     regular: bool
+    vendor: str = ""
+    cardholder: str = ""
+    occurred_on: dt.date | None = None
 
 
 def severity_score(findings: "Sequence[Finding]", rules: "Rules") -> tuple[Point, ...]:
@@ -242,7 +248,44 @@ def _flag(
         links=tuple(links),
         points=(*points, *steps),
         findings=tuple(findings),
+        charge=_charge(subject, findings),
     )
+
+
+def _charge(subject: Subject | None, findings: "list[Finding]") -> Charge:
+    """Of the ledger entry; of what is no entry, as much as the evidence says of it."""
+    if subject is not None:
+        return Charge(
+            subject.vendor or subject.vendor_name,
+            subject.vendor_id or "",
+            subject.cardholder,
+            subject.amount,
+            subject.occurred_on,
+        )
+    said: dict[str, str] = {}
+    for finding in sorted(findings, key=lambda f: (f.score, f.audit_on)):
+        said |= {cell.name: cell.value for cell in finding.evidence}
+    return Charge(
+        vendor=said.get("vendor", ""),
+        cardholder=said.get("cardholder", ""),
+        amount=_amount(said.get("amount", "")),
+        occurred_on=_day(said.get("date", "")),
+    )
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and abs(amount) < AMOUNT_MAX else None
+
+
+def _day(text: str) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text[:10])
+    except ValueError:
+        return None
 
 
 def decision_chain(flag: Flag) -> tuple[str, ...]:
