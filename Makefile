@@ -63,6 +63,9 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.embedded
 $(VENV)/.servers: requirements/servers.txt $(VENV)/.embedded
 	$(install)
 
+$(VENV)/.desk: requirements/desk.txt $(VENV)/.embedded
+	$(install)
+
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	$(install)
 
@@ -230,6 +233,7 @@ EXTRAS := celery databricks desk dev postgres spark
 lock: $(UV) ## Remake requirements/ from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(WHEELS) -o requirements/embedded.txt
 	@$(COMPILE) $(WHEELS) --extra dev -c requirements/embedded.txt -o requirements/dev.txt
+	@$(COMPILE) $(WHEELS) --extra desk -c requirements/dev.txt -o requirements/desk.txt
 	@$(COMPILE) $(WHEELS) --extra celery --extra postgres -c requirements/dev.txt \
 	    -o requirements/servers.txt
 	@$(COMPILE) $(WHEELS) --extra bench -c requirements/dev.txt -o requirements/bench.txt
