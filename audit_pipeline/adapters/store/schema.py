@@ -102,7 +102,14 @@ Index(  # the order in which a reviewer works through them
     FLAGS.c.audit_on,
     FLAGS.c.transaction_id,
 )
-Index("idx_flags_age", FLAGS.c.state, FLAGS.c.severity_level, FLAGS.c.created_at, FLAGS.c.flag_id)
+Index(  # the order of the desk's queue
+    "idx_flags_age",
+    FLAGS.c.state,
+    FLAGS.c.severity_level,
+    FLAGS.c.created_at,
+    FLAGS.c.severity_score.desc(),
+    FLAGS.c.flag_id,
+)
 Index("idx_flags_vendor", FLAGS.c.vendor, FLAGS.c.created_at)
 
 REVIEW_COLUMNS = (

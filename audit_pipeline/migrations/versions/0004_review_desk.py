@@ -138,7 +138,13 @@ OF_0003: dict[str, list[str | sa.TextClause]] = {
     ],
 }
 INDEXES = OF_0003 | {
-    "idx_flags_age": ["state", "severity_level", "created_at", "flag_id"],
+    "idx_flags_age": [
+        "state",
+        "severity_level",
+        "created_at",
+        sa.text("severity_score DESC"),
+        "flag_id",
+    ],
     "idx_flags_vendor": ["vendor", "created_at"],
 }
 
