@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from audit_pipeline import charts, disposition
+from audit_pipeline import charts, disposition, subjects
 from audit_pipeline.adapters import failpoints
 from audit_pipeline.adapters.contracts import check_flags, findings_of
 from audit_pipeline.adapters.store import Store, attempts
@@ -125,34 +125,14 @@ def escalate(step: Step, store: Store, found: Tables) -> Raised:
     touched |= store.transactions_with_findings(population, from_on, to_on)
     known = store.findings_of(population, touched, outside=(from_on, to_on))
     flags = escalation.create_flags(
-        [*findings, *known], _subjects(step, touched), step.gold.rules, population
+        [*findings, *known],
+        subjects.subjects(step, touched),
+        step.gold.rules,
+        population,
+        subjects.charges(step),
     )
     check_flags(flags)
     return Raised(from_on, to_on, flags, touched, findings, known)
-
-
-def _subjects(step: Step, touched: set[str]) -> dict[str, escalation.Subject]:
-    books = step.books
-    books.need("transactions", "recurring")
-    ids = pa.table({"transaction_id": pa.array(sorted(touched), pa.string())})
-    books.warehouse.create("touched", ids)
-    rows = books.warehouse.query(
-        Query(
-            "SELECT entry.transaction_id, entry.amount, entry.domain, entry.vendor_id,"
-            " coalesce(entry.vendor_name, '') AS vendor_name, entry.vendor, entry.cardholder,"
-            " entry.occurred_on,"
-            " coalesce(series.is_steady"
-            "  AND abs(series.cents - series.usual_cents) <= $share * series.usual_cents"
-            "  AND abs(series.gap_days - series.usual_gap_days) <= series.allowed_days, false)"
-            "  AS regular"
-            " FROM audit.touched AS touched"
-            " JOIN audit.transactions AS entry ON entry.transaction_id = touched.transaction_id"
-            " LEFT JOIN audit.recurring AS series"
-            " ON series.transaction_id = touched.transaction_id",
-            {"share": step.gold.rules["ES-03"].number("within_share")},
-        )
-    )
-    return {row["transaction_id"]: escalation.Subject(**row) for row in rows.to_pylist()}
 
 
 FLAG_ROWS = pa.schema(

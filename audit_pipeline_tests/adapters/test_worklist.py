@@ -141,6 +141,11 @@ def test_pages_join_to_the_whole(store: Store, thirty: list[Flag], limit: int) -
     assert listed(store, only, now, limit) == listed(store, only, now)
 
 
+def amount(one: Flag) -> Decimal:
+    assert one.charge.amount is not None
+    return one.charge.amount
+
+
 CASES: list[tuple[Filters, Callable[[Flag], bool]]] = [
     (Filters(severity=Severity.INFO), lambda f: f.severity_level is Severity.INFO),
     (Filters(rule="RC-01"), lambda f: f.findings[0].rule_id == "RC-01"),
@@ -148,8 +153,8 @@ CASES: list[tuple[Filters, Callable[[Flag], bool]]] = [
     (Filters(vendor="vendor 2"), lambda f: f.charge.vendor == "Vendor 2"),
     (Filters(vendor="%"), lambda _: False),
     (Filters(cardholder="SON 3"), lambda f: f.charge.cardholder == "Person 3"),
-    (Filters(amount_min_cents=1025), lambda f: f.charge.amount >= Decimal("10.25")),  # pyright: ignore[reportOptionalOperand]
-    (Filters(amount_max_cents=1025), lambda f: f.charge.amount <= Decimal("10.25")),  # pyright: ignore[reportOptionalOperand]
+    (Filters(amount_min_cents=1025), lambda f: amount(f) >= Decimal("10.25")),
+    (Filters(amount_max_cents=1025), lambda f: amount(f) <= Decimal("10.25")),
     (Filters(from_on=DAY + dt.timedelta(days=3)), lambda f: f.charge.occurred_on.day >= 6),  # pyright: ignore[reportOptionalMemberAccess]
     (Filters(to_on=DAY), lambda f: f.charge.occurred_on == DAY),
     (Filters(population="demo"), lambda _: True),
@@ -162,8 +167,8 @@ CASES: list[tuple[Filters, Callable[[Flag], bool]]] = [
         lambda f: (
             f.severity_level is Severity.WARNING
             and f.findings[0].rule_id == "AN-02"
-            and f.charge.amount <= 15
-        ),  # pyright: ignore[reportOptionalOperand]
+            and amount(f) <= 15
+        ),
     ),
 ]
 

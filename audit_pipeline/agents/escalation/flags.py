@@ -35,11 +35,10 @@ LOWERED = {
 
 @dataclass(frozen=True)
 class Subject:
-    """What escalation needs to know of a transaction, beside its findings.
+    """What escalation rules need to know of a transaction, beside its findings.
 
     Attributes:
         amount: as in the ledger; None for one that could not be read.
-        vendor_name: the entity's; empty for a vendor that is in no list.
         regular: a recurring payment, on time and within ES-03's share of its usual amount.
     """
 
@@ -49,9 +48,6 @@ class Subject:
     vendor_id: str
     vendor_name: str
     regular: bool
-    vendor: str = ""
-    cardholder: str = ""
-    occurred_on: dt.date | None = None
 
 
 def severity_score(findings: "Sequence[Finding]", rules: "Rules") -> tuple[Point, ...]:
@@ -191,6 +187,7 @@ def create_flags(
     subjects: "Mapping[str, Subject]",
     rules: "Rules",
     population: str,
+    charges: "Mapping[str, Charge] | None" = None,
 ) -> list[Flag]:
     """One flag per transaction whose points reach INFO, or that a rule floors.
 
@@ -199,6 +196,7 @@ def create_flags(
         subjects: by transaction id; missing for entries that are not in the population.
         rules: points, floors, thresholds.
         population: the audited population, part of a flag's id.
+        charges: by transaction id; missing for what is in no book.
 
     Returns:
         Ordered by transaction id; the same for any order of the findings.
@@ -209,7 +207,8 @@ def create_flags(
     flags: list[Flag] = []
     for transaction_id in sorted(by_transaction):
         own = sorted(by_transaction[transaction_id], key=lambda f: (f.audit_on, f.rule_id))
-        flag = _flag(transaction_id, own, subjects.get(transaction_id), rules, population)
+        subject, charge = subjects.get(transaction_id), (charges or {}).get(transaction_id)
+        flag = _flag(transaction_id, own, subject, charge, rules, population)
         if flag is not None:
             flags.append(flag)
     return flags
@@ -219,6 +218,7 @@ def _flag(
     transaction_id: str,
     findings: "list[Finding]",
     subject: Subject | None,
+    charge: Charge | None,
     rules: "Rules",
     population: str,
 ) -> Flag | None:
@@ -248,28 +248,19 @@ def _flag(
         links=tuple(links),
         points=(*points, *steps),
         findings=tuple(findings),
-        charge=_charge(subject, findings),
+        charge=charge or _charge(findings),
     )
 
 
-def _charge(subject: Subject | None, findings: "list[Finding]") -> Charge:
-    """Of the ledger entry; of what is no entry, as much as the evidence says of it."""
-    if subject is not None:
-        return Charge(
-            subject.vendor or subject.vendor_name,
-            subject.vendor_id or "",
-            subject.cardholder,
-            subject.amount,
-            subject.occurred_on,
-        )
+def _charge(findings: "list[Finding]") -> Charge:
+    """As much as the evidence says of what is in no book: a row that could not be read."""
     said: dict[str, str] = {}
     for finding in sorted(findings, key=lambda f: (f.score, f.audit_on)):
         said |= {cell.name: cell.value for cell in finding.evidence}
     return Charge(
         vendor=said.get("vendor", ""),
-        cardholder=said.get("cardholder", ""),
         amount=_amount(said.get("amount", "")),
-        occurred_on=_day(said.get("date", "")),
+        occurred_on=_day(said.get("charged_on") or said.get("dated", "")),
     )
 
 
