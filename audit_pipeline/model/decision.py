@@ -21,6 +21,8 @@ class Reason(StrEnum):
     POLICY_ALLOWS = "policy_allows"
     MANAGEMENT_EXCEPTION = "management_exception"
     CORRECTED = "corrected"
+    NOT_KNOWN = "not_known"
+    """Of a verdict that asks for more information."""
 
 
 @dataclass(frozen=True)

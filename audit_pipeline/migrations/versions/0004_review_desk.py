@@ -41,6 +41,7 @@ def upgrade() -> None:
         with op.batch_alter_table("flags", copy_from=_flags(_added_to_flags())) as flags:
             flags.create_check_constraint(op.f("ck_flags_four_eyes"), FOUR_EYES)
     _index_flags()
+    _reasons("", "'not_known'")
     op.create_index(
         "uq_decisions_reviewer",
         "decisions",
@@ -61,6 +62,8 @@ def downgrade() -> None:
         op.drop_table(table)
     _change_users(ROLES, ROLES_0003, "approver", "reviewer")
     op.drop_index("uq_decisions_reviewer", "decisions")
+    op.execute("UPDATE decisions SET reason = 'corrected' WHERE reason = 'not_known'")
+    _reasons("'not_known'", "")
     op.drop_index("idx_flags_age", "flags")
     op.drop_index("idx_flags_vendor", "flags")
     with op.batch_alter_table("flags", copy_from=_flags(_added_to_flags(), FOUR_EYES)) as flags:
@@ -153,6 +156,40 @@ def _index_flags(indexes: dict[str, list[str | sa.TextClause]] | None = None) ->
     """A copy has none; where the table was altered, those that it had are there."""
     for name, columns in (INDEXES if indexes is None else indexes).items():
         op.create_index(name, "flags", columns, if_not_exists=True)
+
+
+REASONS = "'detector_wrong', 'policy_allows', 'management_exception', 'corrected'"
+
+
+def _reasons(before: str, after: str) -> None:
+    """Why a decision was taken: with these, beside those that every version has."""
+    listed = [", ".join(filter(None, (REASONS, more))) for more in (before, after)]
+    old, new = (f"reason IN ({names})" for names in listed)
+    table = sa.Table(
+        "decisions",
+        sa.MetaData(),
+        sa.Column("decision_id", sa.String(64), nullable=False),
+        sa.Column("flag_id", sa.String(36), nullable=False),
+        sa.Column("verdict", sa.String(30), nullable=False),
+        sa.Column("reason", sa.String(30), nullable=False),
+        sa.Column("reviewer_id", NAME, nullable=False),
+        sa.Column("decided_at", INSTANT, nullable=False),
+        sa.Column("notes", sa.Text(), nullable=False),
+        sa.Column("recorded_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
+        _refers("decisions", "flag_id", "flags"),
+        _check(
+            "decisions_verdict",
+            "verdict IN ('approved', 'rejected', 'false_positive', 'needs_more_info')",
+        ),
+        _check("decisions_reason", old),
+    )
+    with op.batch_alter_table("decisions", copy_from=table) as decisions:
+        decisions.drop_constraint(op.f("ck_decisions_reason"), type_="check")
+        decisions.create_check_constraint(op.f("ck_decisions_reason"), new)
+    op.create_index(
+        "idx_decisions_flag", "decisions", ["flag_id", "decided_at"], if_not_exists=True
+    )
 
 
 def _decisions() -> None:
