@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 
 from audit_pipeline.report import plain
 
-WIDTH, LABEL, NUMBER, ROW = 560, 190, 90, 26
+WIDTH, LABEL, NUMBER, ROW = 560, 250, 80, 26
+LABEL_CHARACTERS_MAX = 35
 HEIGHT, LEFT, TOP, BOTTOM = 190, 64, 14, 26
 
 THIS = Markup(
@@ -68,7 +69,7 @@ def waterfall(title: str, bars: Sequence[Bar]) -> Markup:
                 '<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>'
                 '<text class="value" x="{}" y="{}" text-anchor="end">{}</text>'
             ).format(
-                *(LABEL - 8, top + 17, plain(bar.name)[:30]),
+                *(LABEL - 8, top + 17, _short(plain(bar.name))),
                 *(kind, left, top + 5, width, ROW - 9),
                 *(WIDTH - 2, top + 17, number),
             )
@@ -112,6 +113,11 @@ def history(title: str, charges: Sequence[Charge]) -> Markup:
         '<text class="value" x="{}" y="{}" text-anchor="end">{}</text>'
     ).format(LEFT, HEIGHT - 6, first, WIDTH - 10, HEIGHT - 6, last)
     return _svg(title, WIDTH, HEIGHT, [*shapes, foot])
+
+
+def _short(name: str) -> str:
+    is_long = len(name) > LABEL_CHARACTERS_MAX
+    return f"{name[: LABEL_CHARACTERS_MAX - 1]}…" if is_long else name
 
 
 def _svg(title: str, width: int, height: int, shapes: Sequence[Markup]) -> Markup:

@@ -2,69 +2,96 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from markupsafe import Markup
 from starlette.responses import Response
 
 from audit_pipeline.adapters.store import reviewing
 from audit_pipeline.adapters.store.rows import FlagRow
-from audit_pipeline.model.decision import Verdict
+from audit_pipeline.model.decision import Decision, Reason, Verdict
 from audit_pipeline.model.errors import AuditError, FlagUnknown
 from audit_pipeline.model.flag import FlagState
 from audit_pipeline.model.person import Role
 from audit_pipeline.reperformance import reperform
 from audit_pipeline.review import flag_pictures
-from audit_pipeline.review.access import Approver, Reviewer, Viewer
+from audit_pipeline.review.access import Approver, Person, Reviewer, Viewer
 from audit_pipeline.review.desk import Desk, TheDesk
 from audit_pipeline.review.flag_pictures import Bar
 from audit_pipeline.review.flag_view import FlagView, agents_timeline, flag_view, severities
-from audit_pipeline.review.pages_queue import (
-    REASONS,
-    SNOOZE_DAYS_MAX,
-    USUAL_REASON,
-    VERDICTS,
-    people,
-    shown,
-    toast,
-)
+from audit_pipeline.review.pages_queue import SNOOZE_DAYS_MAX
+from audit_pipeline.review.shown import REASONS, USUAL_REASON, VERDICTS, people, shown, toast
 from audit_pipeline.review.templating import money, page, render
 from audit_pipeline.vendor_profile import vendor_history
 
 router = APIRouter(prefix="/flags/{flag_id}")
+Page = Annotated[str, Query(max_length=10)]
+"""Which page asks: "flag" gets its changed part with the answer."""
 KEYS = dict(zip(Verdict, "arfm", strict=True))
 
 
 @router.get("", response_class=HTMLResponse)
 def flag_page(request: Request, flag_id: str, desk: TheDesk, person: Viewer) -> HTMLResponse:
     """The page of a flag."""
-    now = dt.datetime.now(dt.UTC)
-    view = _view(desk, flag_id, now)
+    context = _context(desk, person, flag_id)
+    view: FlagView = context["view"]
     flag = view.row.flag
     points = [Bar(f"{p.rule_id} {p.reason}", Decimal(p.points)) for p in flag.points if p.points]
     total = sum((bar.value for bar in points), Decimal(0))
     points.append(Bar("together", total, is_sum=True))
     return page(
         request,
-        person,
-        "flag.html",
-        view=view,
-        flag=flag,
-        shown=shown(view.row, now),
+        **context,
+        name="flag.html",
+        shown=shown(view.row, dt.datetime.now(dt.UTC)),
         rules=desk.rules,
         score=flag_pictures.waterfall("How the score adds up", points),
         total=total,
         steps=[point for point in flag.points if not point.points],
         severities=severities(desk.rules),
         settlement=[(name, flag_pictures.waterfall(name, bars)) for name, bars in view.settlement],
-        may_decide=person.role.may(Role.REVIEWER),
-        may_approve=person.role.may(Role.APPROVER),
-        people=people(desk),
-        choices=[(v.value, n, USUAL_REASON[v].value, KEYS[v]) for v, n in VERDICTS.items()],
-        reasons=[(reason.value, name) for reason, name in REASONS.items()],
         outcomes=[_outcome(one) for one in view.alike],
     )
+
+
+@router.post("/decide", response_class=HTMLResponse)
+def decide(
+    flag_id: str,
+    desk: TheDesk,
+    person: Reviewer,
+    verdict: Annotated[Verdict, Form()],
+    reason: Annotated[Reason | None, Form()] = None,
+    notes: Annotated[str, Form(max_length=10_000)] = "",
+    seen_at: Annotated[dt.datetime | None, Form()] = None,
+    page: Page = "",
+) -> HTMLResponse:
+    """One decision; without a reason it has the usual one of its verdict."""
+    said = Decision(
+        flag_id,
+        verdict,
+        reason or USUAL_REASON[verdict],
+        person.user_id,
+        dt.datetime.now(dt.UTC),
+        notes,
+    )
+    with desk.store.writing("decide") as writer:
+        flag = reviewing.decide(writer, said, seen_at)
+    name = VERDICTS[verdict]
+    text = f"{flag.transaction_id}: {name}."
+    if reviewing.awaits_second(flag):
+        text = f"{flag.transaction_id}: {name}, proposed. A second person has to agree."
+    return toast(text, flag_id=flag_id, more=_decided(desk, person, flag_id, page))
+
+
+@router.post("/undo", response_class=HTMLResponse)
+def undo(flag_id: str, desk: TheDesk, person: Reviewer, page: Page = "") -> HTMLResponse:
+    """Take one's own last decision back."""
+    with desk.store.writing("withdraw") as writer:
+        flag = reviewing.withdraw(writer, flag_id, person.user_id)
+    said = f"{flag.transaction_id}: taken back, it is {flag.state} again."
+    return toast(said, more=_decided(desk, person, flag_id, page))
 
 
 @router.get("/history", response_class=HTMLResponse)
@@ -129,6 +156,7 @@ def second(
     decision_id: Annotated[str, Form(max_length=64)],
     agrees: Annotated[bool, Form()],
     notes: Annotated[str, Form(max_length=10_000)] = "",
+    page: Page = "",
 ) -> HTMLResponse:
     """The second person's word."""
     with desk.store.writing("approve") as writer:
@@ -136,7 +164,8 @@ def second(
             writer, decision_id, person.user_id, agrees=agrees, notes=notes
         )
     word = "agreed, it is decided" if agrees else "not agreed, it stays open"
-    return toast(f"{flag.transaction_id}: {word}.")
+    said = f"{flag.transaction_id}: {word}."
+    return toast(said, more=_decided(desk, person, flag_id, page))
 
 
 @router.post("/comments")
@@ -182,6 +211,30 @@ def release(flag_id: str, desk: TheDesk, person: Reviewer) -> Response:
     with desk.store.writing("lock") as writer:
         reviewing.release(writer, flag_id, person.user_id)
     return RedirectResponse("/flags", 303)
+
+
+def _context(desk: Desk, person: Person, flag_id: str) -> dict[str, Any]:
+    """What the page and its part with the decision need."""
+    view = _view(desk, flag_id, dt.datetime.now(dt.UTC))
+    return {
+        "person": person,
+        "view": view,
+        "flag": view.row.flag,
+        "may_decide": person.role.may(Role.REVIEWER),
+        "may_approve": person.role.may(Role.APPROVER),
+        "people": people(desk),
+        "choices": [(v.value, n, USUAL_REASON[v].value, KEYS[v]) for v, n in VERDICTS.items()],
+        "reasons": [(reason.value, name) for reason, name in REASONS.items()],
+        "swapped": False,
+    }
+
+
+def _decided(desk: Desk, person: Person, flag_id: str, page: str) -> Markup:
+    """The part of the flag's page that a decision changes, where that page is open."""
+    if page != "flag":
+        return Markup("")
+    context = _context(desk, person, flag_id) | {"swapped": True}
+    return render("flag_decision.html", **context)
 
 
 def _view(desk: Desk, flag_id: str, now: dt.datetime) -> FlagView:

@@ -1,7 +1,6 @@
 """The queue: what waits, filtered, decided with a key or many at once."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -10,67 +9,22 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import delete, insert, select
 
 from audit_pipeline.adapters.store import reviewing, worklist
-from audit_pipeline.adapters.store.schema import SAVED_VIEWS, USERS
-from audit_pipeline.adapters.store.worklist import STANDINGS, WorkRow
+from audit_pipeline.adapters.store.schema import SAVED_VIEWS
+from audit_pipeline.adapters.store.worklist import STANDINGS
 from audit_pipeline.model.decision import Decision, Reason, Verdict
 from audit_pipeline.model.errors import AuditError, BadUsage
 from audit_pipeline.model.flag import Severity
 from audit_pipeline.model.person import Role
-from audit_pipeline.model.sla import due_at
 from audit_pipeline.review.access import Person, Reviewer, Viewer
 from audit_pipeline.review.desk import Desk, TheDesk
 from audit_pipeline.review.queue_form import Asked, asked
+from audit_pipeline.review.shown import REASONS, VERDICTS, people, shown, toast
 from audit_pipeline.review.templating import page, render
 
 router = APIRouter()
 ROWS = 50
 BULK_MAX = 500
 SNOOZE_DAYS_MAX = 90
-
-VERDICTS = {
-    Verdict.APPROVED: "approve",
-    Verdict.REJECTED: "reject",
-    Verdict.FALSE_POSITIVE: "false positive",
-    Verdict.NEEDS_MORE_INFO: "needs more information",
-}
-REASONS = {
-    Reason.POLICY_ALLOWS: "policy allows it",
-    Reason.MANAGEMENT_EXCEPTION: "management exception",
-    Reason.CORRECTED: "corrected, or to be corrected",
-    Reason.DETECTOR_WRONG: "the detector is wrong",
-    Reason.NOT_KNOWN: "not known yet",
-}
-USUAL_REASON = {
-    Verdict.APPROVED: Reason.POLICY_ALLOWS,
-    Verdict.REJECTED: Reason.CORRECTED,
-    Verdict.FALSE_POSITIVE: Reason.DETECTOR_WRONG,
-    Verdict.NEEDS_MORE_INFO: Reason.NOT_KNOWN,
-}
-"""Of a verdict that is given with one key."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A row of the queue, and how it stands against its SLA."""
-
-    row: WorkRow
-    due_at: dt.datetime
-    left: dt.timedelta
-    awaits: bool
-
-    @property
-    def is_late(self) -> bool:
-        """Past its SLA."""
-        return self.left < dt.timedelta(0)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.row, name)
-
-
-def shown(row: WorkRow, now: dt.datetime) -> Shown:
-    """The row as the queue shows it."""
-    due = due_at(row.flag.severity_level, row.flag.created_at)
-    return Shown(row, due, due - now, reviewing.awaits_second(row.flag))
 
 
 @router.get("/flags", response_class=HTMLResponse)
@@ -116,42 +70,6 @@ def rows_only(
 def counts_only(desk: TheDesk, person: Viewer) -> HTMLResponse:
     """How many there are of each, again."""
     return HTMLResponse(render("queue_counts.html", numbers=_numbers(desk)))
-
-
-@router.post("/flags/{flag_id}/decide", response_class=HTMLResponse)
-def decide(
-    flag_id: str,
-    desk: TheDesk,
-    person: Reviewer,
-    verdict: Annotated[Verdict, Form()],
-    reason: Annotated[Reason | None, Form()] = None,
-    notes: Annotated[str, Form(max_length=10_000)] = "",
-    seen_at: Annotated[dt.datetime | None, Form()] = None,
-) -> HTMLResponse:
-    """One decision; without a reason it has the usual one of its verdict."""
-    said = Decision(
-        flag_id,
-        verdict,
-        reason or USUAL_REASON[verdict],
-        person.user_id,
-        dt.datetime.now(dt.UTC),
-        notes,
-    )
-    with desk.store.writing("decide") as writer:
-        flag = reviewing.decide(writer, said, seen_at)
-    name = VERDICTS[verdict]
-    text = f"{flag.transaction_id}: {name}."
-    if reviewing.awaits_second(flag):
-        text = f"{flag.transaction_id}: {name}, proposed. A second person has to agree."
-    return toast(text, flag_id=flag_id)
-
-
-@router.post("/flags/{flag_id}/undo", response_class=HTMLResponse)
-def undo(flag_id: str, desk: TheDesk, person: Reviewer) -> HTMLResponse:
-    """Take one's own last decision back."""
-    with desk.store.writing("withdraw") as writer:
-        flag = reviewing.withdraw(writer, flag_id, person.user_id)
-    return toast(f"{flag.transaction_id}: taken back, it is {flag.state} again.")
 
 
 @router.post("/bulk", response_class=HTMLResponse)
@@ -236,19 +154,6 @@ def delete_view(
     with desk.store.writing("view") as writer:
         writer.connection.execute(_view(person, name))
     return RedirectResponse("/flags", 303)
-
-
-def toast(said: str, *, flag_id: str | None = None, kind: str = "done") -> HTMLResponse:
-    """A line that says what was done; the queue behind it is fetched again."""
-    text = render("toast.html", said=said, flag_id=flag_id, kind=kind)
-    return HTMLResponse(text, headers={"HX-Trigger": "flags-changed"})
-
-
-def people(desk: Desk) -> list[str]:
-    """Who may decide."""
-    asked_for = select(USERS.c.user_id).where(~USERS.c.disabled, USERS.c.role != Role.VIEWER.value)
-    with desk.store.reading() as connection:
-        return list(connection.scalars(asked_for.order_by(USERS.c.user_id)))
 
 
 def _view(person: Person, name: str) -> Any:
