@@ -22,6 +22,7 @@ from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.finding import Cell, Finding
 from audit_pipeline.model.query import Query, Value
 from audit_pipeline.model.rule import Rules
+from audit_pipeline.model.tables import GOLD
 from audit_pipeline.settings import Settings, load_rules
 
 
@@ -78,6 +79,32 @@ def _again(finding: Finding, query: StoredQuery, settings: Settings) -> Comparis
     )
     differences = _differences(finding, now)
     return Comparison(finding, not differences, tuple(differences), query.sql)
+
+
+def source_rows(
+    flag: FlagRow, store: Store, settings: Settings, source: str, row_id: str
+) -> list[dict[str, object]]:
+    """The rows of gold that a cell of a flag's evidence was read from, with all their columns.
+
+    Args:
+        source: as in the cell: `gold.<table>` or `gold.<table>.<column>`.
+        row_id: the key in that table.
+
+    Raises:
+        BadUsage: the flag has no such cell, or what the audit read is not there any more.
+    """
+    name = source.removeprefix("gold.").partition(".")[0]
+    table = next((one for one in GOLD if source.startswith("gold.") and one.name == name), None)
+    query = next(iter(store.queries_of(flag.flag_id)), None)
+    cells = (cell for finding in store.findings_of_flag(flag.flag_id) for cell in finding.evidence)
+    is_shown = any(
+        cell.row_id == row_id and cell.source.startswith(f"gold.{name}.") for cell in cells
+    )
+    if table is None or not is_shown or query is None or not isinstance(query.tables, Mapping):
+        raise BadUsage(f"no evidence of this flag was read from {source}")
+    asked = f"SELECT * FROM gold.{table.name} WHERE {table.key} = $row_id"  # noqa: S608 - ours
+    with closing(warehouse_then(settings, query, query.tables)) as warehouse:
+        return warehouse.rows(Query(asked, {"row_id": row_id}))
 
 
 def rules_then(settings: Settings, tables: Mapping[str, Any]) -> Rules:

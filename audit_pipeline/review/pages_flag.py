@@ -15,7 +15,7 @@ from audit_pipeline.model.decision import Decision, Reason, Verdict
 from audit_pipeline.model.errors import AuditError, FlagUnknown
 from audit_pipeline.model.flag import FlagState
 from audit_pipeline.model.person import Role
-from audit_pipeline.reperformance import reperform
+from audit_pipeline.reperformance import reperform, source_rows
 from audit_pipeline.review import flag_pictures
 from audit_pipeline.review.access import Approver, Person, Reviewer, Viewer
 from audit_pipeline.review.desk import Desk, TheDesk
@@ -135,6 +135,20 @@ def agents(flag_id: str, desk: TheDesk, person: Viewer) -> HTMLResponse:
     """What agents did, from the trail."""
     flag = _view(desk, flag_id, dt.datetime.now(dt.UTC)).row.flag
     return HTMLResponse(render("happenings.html", timeline=agents_timeline(desk.store, flag)))
+
+
+@router.get("/source", response_class=HTMLResponse)
+def source(
+    flag_id: str,
+    desk: TheDesk,
+    person: Viewer,
+    cell: Annotated[str, Query(max_length=200)],
+    row: Annotated[str, Query(max_length=300)],
+) -> HTMLResponse:
+    """The whole row that a cell of the evidence was read from."""
+    flag = _view(desk, flag_id, dt.datetime.now(dt.UTC)).row.flag
+    rows = source_rows(flag, desk.store, desk.settings, cell, row)
+    return HTMLResponse(render("source.html", rows=rows, cell=cell, row_id=row))
 
 
 @router.post("/reperform", response_class=HTMLResponse)
