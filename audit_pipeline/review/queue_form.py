@@ -17,7 +17,7 @@ NAMES = (
     *("from", "to", "state", "assignee", "snoozed", "q"),
 )
 CHARACTERS_MAX = 200
-CENTS_MAX = 10**18
+AMOUNT_MAX = 10**15
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _cents(texts: Mapping[str, str], name: str, wrong: list[str]) -> int | None:
         amount = Decimal(text)
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or abs(amount) >= CENTS_MAX:
+    if not amount.is_finite() or abs(amount) >= AMOUNT_MAX:
         wrong.append(f"{name}: an amount, as 1250.00")
         return None
     return int(amount * 100)
