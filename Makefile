@@ -248,7 +248,7 @@ $(UV): $(VENV)/.made
 .PHONY: clean
 clean: ## Remove what can be made again; ALL=1 also the audit's own data and trail
 	@echo "Removing .venv, .dagster_home and the tools' caches$(if $(ALL), and .audit_data)."
-	@rm -rf $(VENV) .dagster_home .coverage_data build *.egg-info \
+	@rm -rf $(VENV) .dagster_home .coverage_data .test_output build *.egg-info \
 	    .pytest_cache .ruff_cache .import_linter_cache .hypothesis $(if $(ALL),.audit_data)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@$(if $(ALL),,[ ! -e .audit_data ] || echo "Kept: .audit_data (flags, trail); make clean ALL=1")
