@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 # -qq: errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PORT ?= 3000
+DESK_PORT ?= 8100
 WORKERS ?= 2
 
 # A virtual environment works only at the path and with the Python that made it. When the checkout
@@ -93,6 +94,9 @@ setup-dev: $(DEV) ## The same, with what the tests and the linters need
 .PHONY: setup-servers
 setup-servers: $(EMBEDDED) $(VENV)/.servers ## Make .venv with the clients of Postgres and Celery
 
+.PHONY: setup-desk
+setup-desk: $(EMBEDDED) $(VENV)/.desk ## Make .venv with what the review desk needs beside
+
 .PHONY: setup-databricks
 setup-databricks: $(EMBEDDED) $(VENV)/.databricks ## Make .venv with what production needs beside
 
@@ -113,6 +117,10 @@ audit: $(EMBEDDED) .dagster_home/dagster.yaml ## Audit; FIXTURES=DIR FROM=DAY TO
 ui: $(EMBEDDED) .dagster_home/dagster.yaml ## Dagster's web interface; PORT=3000 FIXTURES=DIR FROM=DAY
 	@echo "Dagster: http://127.0.0.1:$(PORT) (ctrl-C stops it; history in .dagster_home)"
 	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+.PHONY: desk
+desk: setup-desk ## The review desk; DESK_PORT=8100, anything else in ARGS='…'
+	@$(BIN)/audit-pipeline desk --port $(DESK_PORT) $(ARGS)
 
 .dagster_home/dagster.yaml: dagster.yaml
 	@mkdir -p $(@D)

@@ -1,4 +1,4 @@
-"""The command line: audit, status, flags, reperform, verify, reconcile, score, health, rules, ….
+"""The command line: audit, desk, status, flags, reperform, verify, reconcile, score, health, ….
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
 input; 3 the audit failed; 10 and more: what is wrong with the trail (`model.alignment`). An
@@ -383,6 +383,18 @@ def _worker(options: argparse.Namespace) -> int:
     return start(broker_url, options.queues, options.name or "", options.concurrency)
 
 
+def _desk(options: argparse.Namespace) -> int:
+    from audit_pipeline.cli_desk import desk
+
+    return desk(options, _settings(options))
+
+
+def _users(options: argparse.Namespace) -> int:
+    from audit_pipeline.cli_desk import users
+
+    return users(options, _settings(options))
+
+
 def _schema(options: argparse.Namespace) -> int:
     from audit_pipeline.adapters.store.ddl import schema_ddl
 
@@ -403,6 +415,8 @@ COMMANDS = {
     "health": _health,
     "rules": _rules,
     "worker": _worker,
+    "desk": _desk,
+    "users": _users,
     "schema": _schema,
 }
 

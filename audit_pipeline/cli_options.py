@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from audit_pipeline.cli_desk import add_commands
 from audit_pipeline.model.alignment import EXIT_CODES, MEANINGS
 from audit_pipeline.settings import QUEUES
 
@@ -118,7 +119,8 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     verify.set_defaults(run=commands_run["verify"])
 
     health, model, status = _small_commands(commands, commands_run)
-    for command in (audit, status, flags, reperform, model, verify, health):
+    desk = add_commands(commands, commands_run)
+    for command in (audit, status, flags, reperform, model, verify, health, *desk):
         command.add_argument(
             "--data",
             metavar="DIR",

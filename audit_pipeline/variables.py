@@ -60,6 +60,25 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "AUDIT_BROKER_URL", "", "the Redis that hands steps to workers; AUDIT_REDIS_URL's", True
     ),
+    Variable(
+        "AUDIT_DESK_HOSTS", "", "names that the review desk answers to, beside those of loopback"
+    ),
+    Variable(
+        "AUDIT_DESK_BEHIND_PROXY",
+        "0",
+        "1: a proxy in front of the desk speaks TLS; see docs/desk.md",
+    ),
+    Variable(
+        "AUDIT_DESK_PROXIES", "", "addresses of proxies whose X-Forwarded-For the desk believes"
+    ),
+    Variable(
+        "AUDIT_DESK_ORIGINS", "", "other sites whose scripts may use the desk's API, with tokens"
+    ),
+    Variable(
+        "AUDIT_DESK_KEY",
+        "",
+        "the file of the secret under sign-ins; desk.key in AUDIT_DATA_DIR, made at first use",
+    ),
     Variable("AUDIT_AS_OF", "", "on Databricks: no later day counts as known; the last with a row"),
     Variable("AUDIT_POPULATION", "", "on Databricks: the population's name; catalog.schema"),
     Variable("DATABRICKS_HOST", "", "the workspace, e.g. dbc-12345678-9abc.cloud.databricks.com"),

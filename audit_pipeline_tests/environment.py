@@ -48,6 +48,7 @@ GIVEN = {name: value for name, value in os.environ.items() if name.startswith(OU
 for _name in GIVEN:
     del os.environ[_name]
 os.environ.update(DAYS)
+os.environ["AUDIT_DESK_HOSTS"] = "testserver"  # what starlette's TestClient asks for
 
 Row = dict[str, Any]
 SUBPROCESS_SECONDS_MAX = 150

@@ -5,9 +5,7 @@ direction) is shown as �.
 """
 
 import datetime as dt
-import hashlib
-from functools import cache
-from importlib import resources
+from decimal import Decimal
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -16,15 +14,15 @@ from markupsafe import Markup
 
 from audit_pipeline.model.person import Role
 from audit_pipeline.report import plain
+from audit_pipeline.review import static_files
 from audit_pipeline.review.access import Person
 
-STATIC = resources.files("audit_pipeline.review") / "static"
 DAY_SECONDS = 24 * 60 * 60
 
 
 def money(cents: int | None) -> str:
     """1,234.50; a dash where there is none."""
-    return "–" if cents is None else f"{cents / 100:,.2f}" if abs(cents) < 10**14 else f"{cents}¢"
+    return "–" if cents is None else f"{Decimal(cents).scaleb(-2):,.2f}"
 
 
 def moment(at: dt.datetime | None) -> str:
@@ -41,13 +39,6 @@ def lasting(span: dt.timedelta) -> str:
     return "now"
 
 
-@cache
-def static(name: str) -> str:
-    """The address of a static file, which changes with its content."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"/static/{name}?v={digest}"
-
-
 def _shown(value: object) -> object:
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -61,7 +52,7 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 ENVIRONMENT.filters |= {"money": money, "moment": moment, "lasting": lasting}
-ENVIRONMENT.globals |= {"static": static, "Role": Role}
+ENVIRONMENT.globals |= {"static": static_files.address, "Role": Role}
 
 
 def render(name: str, **context: object) -> Markup:
