@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.responses import Response
@@ -115,6 +115,68 @@ def test_every_route_is_public_or_needs_a_role(door: Door) -> None:
     assert len(ways) > 8
     open_ways = {(way.method, way.path) for way in ways if way.needed is None}
     assert open_ways <= PUBLIC, "say which role it needs, or why it is public"
+
+
+def with_one_route_for_each_role(door: Door) -> Door:
+    """By page and by API; and one that forgets to say what it needs."""
+    router = APIRouter()
+
+    @router.post("/of/viewer")
+    @router.get("/api/v1/of/viewer")
+    def of_viewer(person: access.Viewer) -> str:
+        return person.user_id
+
+    @router.post("/of/reviewer")
+    @router.get("/api/v1/of/reviewer")
+    def of_reviewer(person: access.Reviewer) -> str:
+        return person.user_id
+
+    @router.post("/of/approver")
+    @router.get("/api/v1/of/approver")
+    def of_approver(person: access.Approver) -> str:
+        return person.user_id
+
+    @router.post("/of/admin")
+    @router.get("/api/v1/of/admin")
+    def of_admin(person: access.Admin) -> str:
+        return person.user_id
+
+    @router.get("/forgotten")
+    def forgotten() -> None: ...
+
+    door.app.include_router(router)
+    return door
+
+
+def test_a_route_that_forgets_its_role_is_found(door: Door) -> None:
+    """The control of the two tests around: they see what is added, and what it needs."""
+    ways = {way.path: way.needed for way in ways_of(with_one_route_for_each_role(door).app)}
+    assert ("GET", "/forgotten") not in PUBLIC
+    assert ways["/forgotten"] is None
+    assert [ways[f"/of/{role.value}"] for role in Role] == list(Role)
+
+
+def test_each_role_may_what_the_ones_before_it_may(door: Door) -> None:
+    door = with_one_route_for_each_role(door)
+    people = {role: door.session(role.value, role) for role in Role}
+    allowed = {
+        "viewer": ["viewer"],
+        "reviewer": ["viewer", "reviewer"],
+        "approver": ["viewer", "reviewer", "approver"],
+        "admin": ["viewer", "reviewer", "approver", "admin"],
+    }
+    for role, session in people.items():
+        browser, program = door.browser(session), door.program(session)
+        for answers in (
+            {needed: browser.post(f"/of/{needed.value}") for needed in Role},
+            {needed: program.get(f"/api/v1/of/{needed.value}") for needed in Role},
+        ):
+            let_in = [needed.value for needed, answer in answers.items() if answer.is_success]
+            assert let_in == allowed[role.value], role
+            assert {answer.status_code for answer in answers.values()} <= {200, 403}
+    for needed in Role:
+        assert is_denied(door.client().post(f"/of/{needed.value}"))
+        assert is_denied(door.client().get(f"/api/v1/of/{needed.value}"))
 
 
 def test_every_role_on_every_route(door: Door) -> None:
