@@ -5,7 +5,7 @@ import math
 
 from fastapi import HTTPException, Request
 
-from audit_pipeline.adapters.store import accounts
+from audit_pipeline.adapters.store import accounts, login_failures
 from audit_pipeline.adapters.store.accounts import Session, User
 from audit_pipeline.adapters.store.columns import storable
 from audit_pipeline.model.errors import BadUsage
@@ -45,7 +45,7 @@ def sign_in(request: Request, name: str, password: str, lives: dt.timedelta) -> 
         signs.labels("refused" if isinstance(refused, TooManyTries) else "wrong").inc()
         raise
     with desk.store.writing("sign_in") as writer:
-        accounts.forgive(writer, failure_id)
+        login_failures.forgive(writer, failure_id)
         if newer is not None:
             accounts.keep_rehashed(writer, user.user_id, *newer)
         session = accounts.begin_session(writer, user, peer, lives)
@@ -67,7 +67,7 @@ def change_password(request: Request, user_id: str, old: str, new: str) -> Sessi
     _, failure_id, _ = _verified(desk, user_id, old, peer)
     password_hash = passwords.hashed(new)
     with desk.store.writing("sign_in") as writer:
-        accounts.forgive(writer, failure_id)
+        login_failures.forgive(writer, failure_id)
         user = accounts.set_password(writer, user_id, password_hash, user_id)
         return accounts.begin_session(writer, user, peer, PAGE_LIVES)
 
@@ -78,14 +78,14 @@ def _verified(
     """Whose the password is, the try to forgive, and the hash with the one to put in its place."""
     account = _account(name)
     with desk.store.reading() as connection:  # a flood of tries does not keep writers waiting
-        wait = accounts.wait_of(connection, account, peer, dt.datetime.now(dt.UTC))
+        wait = login_failures.wait_of(connection, account, peer, dt.datetime.now(dt.UTC))
     if wait:
         raise TooManyTries(wait)
     with desk.store.writing("sign_in") as writer:
-        failure_id = accounts.reserve_try(writer, account, peer)
+        failure_id = login_failures.reserve_try(writer, account, peer)
         known = accounts.credentials(writer.connection, account)
     if failure_id is None:
-        raise TooManyTries(accounts.FAILURES_COUNT)
+        raise TooManyTries(login_failures.FAILURES_COUNT)
     is_right, newer = passwords.verified(password, None if known is None else known[1])
     if known is None or not is_right:
         raise NotSignedIn("the name or the password is wrong")

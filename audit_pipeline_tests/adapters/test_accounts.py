@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select
 
-from audit_pipeline.adapters.store import Store, accounts
+from audit_pipeline.adapters.store import Store, accounts, login_failures
 from audit_pipeline.adapters.store.accounts import Session, User
 from audit_pipeline.adapters.store.schema import LOGIN_FAILURES, REFRESH_TOKENS, SESSIONS
 from audit_pipeline.model.errors import BadUsage
@@ -270,7 +270,7 @@ def test_tries_of_several_processes_are_counted_together(store: Store) -> None:
 
     def reserve(number: int) -> bool:
         with stores[number % 4].writing() as writer:
-            return accounts.reserve_try(writer, "ann", f"192.0.2.{number}") is not None
+            return login_failures.reserve_try(writer, "ann", f"192.0.2.{number}") is not None
 
     with ThreadPoolExecutor(24) as pool:
         reserved = list(pool.map(reserve, range(24)))
@@ -284,7 +284,7 @@ def test_ten_failures_in_a_quarter_of_an_hour(store: Store, clock: Clock) -> Non
 
     def reserve(account: str = "ann", peer: str = "192.0.2.7") -> str | None:
         with store.writing() as writer:
-            return accounts.reserve_try(writer, account, peer)
+            return login_failures.reserve_try(writer, account, peer)
 
     for _ in range(10):
         assert reserve() is not None
@@ -295,13 +295,13 @@ def test_ten_failures_in_a_quarter_of_an_hour(store: Store, clock: Clock) -> Non
     other = reserve("bob", "192.0.2.8")
     assert other is not None
     with store.reading() as connection:
-        wait = accounts.wait_of(connection, "ann", "192.0.2.9", clock.now)
+        wait = login_failures.wait_of(connection, "ann", "192.0.2.9", clock.now)
         assert wait == 5 * MINUTE
-        assert accounts.wait_of(connection, "bob", "192.0.2.9", clock.now) == dt.timedelta()
+        assert login_failures.wait_of(connection, "bob", "192.0.2.9", clock.now) == dt.timedelta()
     clock.now += wait
     assert reserve() is not None
     assert reserve() is None
     with store.writing() as writer:
-        accounts.forgive(writer, other)
+        login_failures.forgive(writer, other)
         count = writer.connection.scalar(select(func.count()).select_from(LOGIN_FAILURES))
     assert count == 10, "the one that is too old is gone, and the one that was right"

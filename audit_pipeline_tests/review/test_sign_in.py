@@ -9,7 +9,7 @@ import pytest
 from httpx2 import Response
 from sqlalchemy import func, select, update
 
-from audit_pipeline.adapters.store import accounts
+from audit_pipeline.adapters.store import accounts, login_failures
 from audit_pipeline.adapters.store.schema import (
     LOGIN_FAILURES,
     REFRESH_TOKENS,
@@ -200,7 +200,7 @@ def test_the_right_password_waits_as_well(door: Door) -> None:
     door.add("ann")
     with door.desk.store.writing() as writer:
         for _ in range(10):
-            accounts.reserve_try(writer, "ann", "203.0.113.5")
+            login_failures.reserve_try(writer, "ann", "203.0.113.5")
     assert door.client().post(LOGIN, json=RIGHT).status_code == 429
     age(door, dt.timedelta(minutes=14))
     late = door.client().post(LOGIN, json=RIGHT)
@@ -220,8 +220,8 @@ def test_a_try_that_slips_in_between_is_refused(
     door: Door, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first look, which is without a lock, is not the one that counts."""
-    monkeypatch.setattr(accounts, "wait_of", lambda *_: dt.timedelta())
-    monkeypatch.setattr(accounts, "reserve_try", lambda *_: None)
+    monkeypatch.setattr(login_failures, "wait_of", lambda *_: dt.timedelta())
+    monkeypatch.setattr(login_failures, "reserve_try", lambda *_: None)
     assert door.client().post(LOGIN, json=WRONG).headers["retry-after"] == "900"
     assert looked_at == []
 
