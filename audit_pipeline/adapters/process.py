@@ -1,10 +1,13 @@
 """Which process this is, whether another one is still there, and dying together with a parent."""
 
 import ctypes
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import socket
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -37,13 +40,24 @@ def die_with_parent() -> None:
     """Be killed when the parent ends, however it ends; does nothing where there is no such call.
 
     A step whose run worker is killed would go on, and write after a retry of the run has begun.
+    One that came from a fork server has that one for a parent, which in its turn stays for as long
+    as any of its children does: it watches whoever asked for it instead.
     """
+    asked_by = multiprocessing.parent_process()
+    if asked_by is not None and asked_by.pid != os.getppid():
+        watch = threading.Thread(target=_end_after, args=(asked_by.sentinel,), daemon=True)
+        watch.start()
     if sys.platform != "linux":
         return
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended just before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @cache

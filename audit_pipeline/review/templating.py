@@ -6,6 +6,7 @@ direction) is shown as �.
 
 import datetime as dt
 from decimal import Decimal
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -39,6 +40,11 @@ def lasting(span: dt.timedelta) -> str:
     return "now"
 
 
+def address(parameters: dict[str, str]) -> str:
+    """The parameters of an address; half a surrogate pair, which has no UTF-8, becomes `?`."""
+    return urlencode(parameters, errors="replace")
+
+
 def _shown(value: object) -> object:
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
@@ -51,7 +57,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"money": money, "moment": moment, "lasting": lasting}
+ENVIRONMENT.filters |= {"money": money, "moment": moment, "lasting": lasting, "address": address}
 ENVIRONMENT.globals |= {"static": static_files.address, "Role": Role}
 
 

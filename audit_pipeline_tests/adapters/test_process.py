@@ -3,12 +3,15 @@
 import ctypes
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from audit_pipeline.adapters import process
+from audit_pipeline_tests.environment import ROOT
 
 
 @pytest.fixture
@@ -92,3 +95,40 @@ def test_where_there_is_no_such_call_nothing_is_asked(
     monkeypatch.setattr(sys, "platform", "darwin")
     process.die_with_parent()
     assert (library.asked, killed) == ([], [])
+
+
+ASKS = """
+import multiprocessing, sys, threading, time
+from audit_pipeline.adapters import process
+
+def step():
+    process.die_with_parent()
+    print(process.holder(), flush=True)
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+if __name__ == "__main__":
+    started = multiprocessing.get_context(sys.argv[1]).Process(target=step)
+    started.start()
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes die with their parents on Linux")
+@pytest.mark.parametrize("way", ["fork", "forkserver", "spawn"])
+def test_a_step_that_hangs_dies_with_who_asked_for_it(tmp_path: Path, way: str) -> None:
+    """Whatever it waits for, and also where a fork server stands between the two."""
+    script = tmp_path / "asks.py"
+    script.write_text(ASKS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, str(script), way]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as asks:
+        assert asks.stdout is not None
+        step = asks.stdout.readline().strip()
+        assert not process.is_gone(step)
+        asks.kill()
+        deadline = time.monotonic() + 30
+        while not process.is_gone(step):
+            assert time.monotonic() < deadline, "it hangs on"
+            time.sleep(0.05)
