@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from audit_pipeline.model.untrusted import visible
+
 
 class Role(StrEnum):
     """Each may do what the ones before it may."""
@@ -22,7 +24,16 @@ class Role(StrEnum):
 
 
 def same_person(one: str, other: str) -> bool:
-    """Two spellings of a name, however it is cased and spaced; an empty one is nobody's."""
-    return (
-        bool(one.strip()) and " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
-    )
+    """Two spellings of one name, however cased, spaced and encoded; an empty one is nobody's."""
+    name = _spelt(one)
+    return bool(name) and name == _spelt(other)
+
+
+def two_people(one: str, other: str) -> bool:
+    """Neither is nobody, and they are not the same."""
+    return bool(_spelt(one)) and bool(_spelt(other)) and not same_person(one, other)
+
+
+def _spelt(name: str) -> str:
+    """The letters that a person sees, in lower case, with one space between words."""
+    return " ".join(visible(visible(name).casefold()).split())

@@ -14,6 +14,7 @@ from dataclasses import replace
 from sqlalchemy import RowMapping, exists, insert, select, update
 
 from audit_pipeline.adapters.store.columns import storable
+from audit_pipeline.adapters.store.refusals import refuse_own, refuse_taken
 from audit_pipeline.adapters.store.rows import FlagRow, decision_id, instant_text
 from audit_pipeline.adapters.store.schema import (
     COMMENTS,
@@ -29,14 +30,12 @@ from audit_pipeline.model.decision import Decision, Verdict
 from audit_pipeline.model.errors import (
     BadUsage,
     DecisionRefused,
-    FlagTaken,
     FlagUnknown,
-    OwnCharge,
     SamePerson,
     TransitionRefused,
 )
 from audit_pipeline.model.flag import FlagState, Severity, transition
-from audit_pipeline.model.person import same_person
+from audit_pipeline.model.person import same_person, two_people
 from audit_pipeline.model.trail import TrailEvent
 
 LOCK_SECONDS = 300
@@ -73,8 +72,8 @@ def decide(writer: Writer, decision: Decision, seen_at: dt.datetime | None = Non
     if writer.connection.scalar(known) is not None:
         return before
     transition(before.state, FlagState.DECIDED)
-    _refuse_own(writer, before, said.reviewer_id)
-    _refuse_taken(writer, before, said.reviewer_id, seen_at)
+    refuse_own(writer, before, said.reviewer_id)
+    refuse_taken(writer, before, said.reviewer_id, seen_at)
     writer.connection.execute(
         insert(DECISIONS).values(
             decision_id=identity,
@@ -117,8 +116,10 @@ def review_second(
 
     Raises:
         TransitionRefused: no such decision waits for a second person.
-        SamePerson: it is the first person's own.
-        OwnCharge: the approver has spent the money.
+        SamePerson: it is the first person's own, or one of the two has no name.
+        OwnCharge: the approver has spent the money, or, as the flag says by now, the first
+            person has.
+        FlagTaken: somebody else has the flag.
     """
     approver = storable(approver_id, 255)
     asked = select(DECISIONS).where(DECISIONS.c.decision_id == identity)
@@ -127,11 +128,15 @@ def review_second(
         raise TransitionRefused(f"there is no decision {identity}")
     before = flag_of(writer, decision["flag_id"])
     standing = _standing(writer, before.flag_id)
-    if same_person(approver, decision["reviewer_id"]):
+    if not two_people(approver, decision["reviewer_id"]):
         raise SamePerson(f"{approver} made this decision; a critical flag takes a second person")
     if not awaits_second(before) or standing is None or standing["decision_id"] != identity:
         raise TransitionRefused("this decision does not wait for a second person any more")
-    _refuse_own(writer, before, approver)
+    refuse_own(writer, before, approver)
+    if agrees:
+        refuse_own(writer, before, decision["reviewer_id"])
+    refuse_taken(writer, before, approver, None)
+    said = storable(notes)
     writer.connection.execute(
         insert(SECOND_REVIEWS).values(
             decision_id=identity,
@@ -139,13 +144,22 @@ def review_second(
             approver_id=approver,
             agrees=agrees,
             reviewed_at=writer.now,
-            notes=storable(notes),
+            notes=said,
         )
     )
     after = _project(writer, before)
     _unlock(writer, before.flag_id)
     tool = "approve_decision" if agrees else "refuse_decision"
-    _said(writer, before, after, approver, tool, writer.now, decision_id=identity)
+    _said(
+        writer,
+        before,
+        after,
+        approver,
+        tool,
+        writer.now,
+        decision_id=identity,
+        notes_sha256=_digest(said),
+    )
     return after
 
 
@@ -184,7 +198,10 @@ def comment(writer: Writer, flag_id: str, author_id: str, body: str) -> str:
 
     Raises:
         FlagUnknown: there is no such flag.
+        BadUsage: there are no words.
     """
+    if not body.strip():
+        raise BadUsage("a comment needs words")
     flag = flag_of(writer, flag_id)
     identity, who, words = str(uuid.uuid4()), storable(author_id, 255), storable(body)
     writer.connection.execute(
@@ -192,8 +209,16 @@ def comment(writer: Writer, flag_id: str, author_id: str, body: str) -> str:
             comment_id=identity, flag_id=flag_id, author_id=who, said_at=writer.now, body=words
         )
     )
-    digest = hashlib.sha256(words.encode()).hexdigest()
-    _said(writer, flag, flag, who, "comment", writer.now, comment_id=identity, body_sha256=digest)
+    _said(
+        writer,
+        flag,
+        flag,
+        who,
+        "comment",
+        writer.now,
+        comment_id=identity,
+        body_sha256=_digest(words),
+    )
     return identity
 
 
@@ -234,7 +259,7 @@ def lock(writer: Writer, flag_id: str, by: str, seconds: int = LOCK_SECONDS) -> 
         FlagUnknown: there is no such flag.
         FlagTaken: somebody else has it.
     """
-    _refuse_taken(writer, flag_of(writer, flag_id), by, None)
+    refuse_taken(writer, flag_of(writer, flag_id), by, None)
     until = writer.now + dt.timedelta(seconds=seconds)
     _work(writer, flag_id, locked_by=storable(by, 255), locked_until_at=until)
 
@@ -306,7 +331,7 @@ def _project(writer: Writer, before: FlagRow) -> FlagRow:
         .where(FLAGS.c.flag_id == before.flag_id)
         .values(
             state=state.value,
-            reviewed=holds,
+            reviewed=state is FlagState.DECIDED,
             human_decision=None if standing is None else standing["verdict"],
             reviewer_id=None if standing is None else standing["reviewer_id"],
             review_timestamp=None if standing is None else standing["decided_at"],
@@ -318,30 +343,9 @@ def _project(writer: Writer, before: FlagRow) -> FlagRow:
     return flag_of(writer, before.flag_id)
 
 
-def _refuse_own(writer: Writer, flag: FlagRow, person_id: str) -> None:
-    """Whoever the card names as its holder does not decide on the charge."""
-    asked = select(USERS.c.cardholder, USERS.c.display_name).where(USERS.c.user_id == person_id)
-    found = writer.connection.execute(asked).one_or_none()
-    names = [person_id, *(name for name in found or () if name)]
-    if any(same_person(name, flag.cardholder or "") for name in names):
-        raise OwnCharge(f"{flag.cardholder} spent this; somebody else has to decide on it")
-
-
-def _refuse_taken(
-    writer: Writer, flag: FlagRow, person_id: str, seen_at: dt.datetime | None
-) -> None:
-    asked = select(WORKLIST.c.locked_by, WORKLIST.c.locked_until_at).where(
-        WORKLIST.c.flag_id == flag.flag_id
-    )
-    held = writer.connection.execute(asked).one_or_none()
-    if (
-        held is not None
-        and held.locked_by not in (None, storable(person_id, 255))
-        and held.locked_until_at > writer.now
-    ):
-        raise FlagTaken(f"{held.locked_by} has this flag open; take another one")
-    if seen_at is not None and seen_at != flag.updated_at:
-        raise FlagTaken("the flag has changed since you opened it; look at it again")
+def _digest(words: str) -> str:
+    """What the trail holds of people's words: enough to show that they were changed."""
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _work(writer: Writer, flag_id: str, **values: object) -> None:

@@ -158,19 +158,16 @@ class Writer:
                 and flag.severity_level is Severity.CRITICAL
                 and found["approver_id"] is None
             ):
-                state = transition(state, FlagState.OPEN)
                 reopened.append(flag.flag_id)
             elif all(found[name] == content[name] for name in FLAG_CONTENT):
                 unchanged.append(flag.flag_id)
                 continue
             else:
                 updated.append(flag.flag_id)
-            writes.append(content | {"flag_id": flag.flag_id, "state": state.value})
+            writes.append(content | {"flag_id": flag.flag_id})
+        # before they become critical: a decided critical flag has two people, the database says
+        self._reopen(reopened)
         self._write_flags(writes, audit_run_id)
-        for lot in in_lots(reopened):
-            self.connection.execute(
-                update(FLAGS).where(FLAGS.c.flag_id.in_(lot)).values(reviewed=False)
-            )
         return FlagChanges(
             created=tuple(created),
             updated=tuple(updated),
@@ -191,9 +188,19 @@ class Writer:
             ).mappings()
         }
 
+    def _reopen(self, flag_ids: Iterable[str]) -> None:
+        for lot in in_lots(flag_ids):
+            self.connection.execute(
+                update(FLAGS)
+                .where(FLAGS.c.flag_id.in_(lot))
+                .values(state=FlagState.OPEN.value, reviewed=False)
+            )
+
     def _write_flags(self, writes: Sequence[Mapping[str, Any]], audit_run_id: str) -> None:
         born = {"first_run_id": audit_run_id, "created_at": self.now}
         changed = {"audit_run_id": audit_run_id, "updated_at": self.now}
+        # The state is left out: new rows are open by default, others keep theirs. Both databases
+        # hold the checks against the row that would be inserted, which has no reviewers.
         rows = [{**row, **changed, **born} for row in writes]
         if rows:
             self._upsert(FLAGS, rows, overwrite=[*writes[0], *changed])
