@@ -1,7 +1,8 @@
 """Whatever is done to a store, in whatever order: a model of it in plain Python says what is there.
 
-The machine publishes ranges as an audit does, decides, changes the rules, saves runs, breaks off
-halfway and opens the store anew. After each step everything that is stored is what the model has.
+The machine publishes ranges as an audit does, decides, agrees and refuses as a second person,
+takes decisions back, changes the rules, saves runs, breaks off halfway and opens the store anew.
+After each step everything that is stored is what the model has.
 """
 
 import datetime as dt
@@ -21,6 +22,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -29,13 +31,20 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select, text, update
 
 from audit_pipeline.adapters.store import Store, reviewing
-from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow
-from audit_pipeline.adapters.store.schema import DECISIONS, FINDINGS, FLAGS, METADATA
+from audit_pipeline.adapters.store.rows import FlagChanges, PartitionRow, decision_id
+from audit_pipeline.adapters.store.schema import (
+    DECISIONS,
+    FINDINGS,
+    FLAGS,
+    METADATA,
+    SECOND_REVIEWS,
+    WITHDRAWALS,
+)
 from audit_pipeline.adapters.store.writer import Writer
 from audit_pipeline.model.decision import Decision, Reason, Verdict
-from audit_pipeline.model.errors import TransitionRefused
+from audit_pipeline.model.errors import DecisionRefused, TransitionRefused
 from audit_pipeline.model.finding import Finding
-from audit_pipeline.model.flag import Flag, FlagState, Point, Severity, flag_id
+from audit_pipeline.model.flag import Charge, Flag, FlagState, Point, Severity, flag_id
 from audit_pipeline.model.trail import TrailEvent
 
 pytest_plugins = ("audit_pipeline_tests.postgres",)
@@ -46,6 +55,11 @@ TRANSACTIONS = ("t0", "t1", "t2")
 POPULATIONS = ("p", "q")
 RULES = ("RC-01", "AN-02")
 INFO_AT = 20
+SEVERITIES = ((40, Severity.CRITICAL), (30, Severity.WARNING), (INFO_AT, Severity.INFO))
+CARDHOLDERS = {"t2": "Bob"}
+"""Whose charges the transactions are; the others are nobody's."""
+
+APPROVERS = ("ann", "bob", "cat", "ANN ")
 
 Key = tuple[dt.date, str, str]
 """Audit date, transaction, rule: what a finding is unique on."""
@@ -68,15 +82,31 @@ class Clock:
 
 @dataclass
 class Expected:
-    """A flag as the model has it; `review` is the latest decision."""
+    """A flag as the model has it; `review` is the decision that stands, `approver` agreed to it."""
 
     transaction_id: str
     population: str
     content: tuple[dt.date, int, str]
+    severity: Severity
     run: str
     first_run: str
     state: FlagState = FlagState.OPEN
     review: Decision | None = None
+    approver: str | None = None
+
+    @property
+    def awaits(self) -> bool:
+        """A second person."""
+        return (
+            self.state is FlagState.OPEN
+            and self.severity is Severity.CRITICAL
+            and self.review is not None
+            and self.review.verdict is not Verdict.NEEDS_MORE_INFO
+        )
+
+    def is_own(self, who: str) -> bool:
+        """It is this person's charge."""
+        return CARDHOLDERS.get(self.transaction_id, "").lower() == who.strip().lower()
 
 
 @dataclass
@@ -85,6 +115,8 @@ class Model:
 
     Attributes:
         decisions: of a flag, in the order in which they were recorded.
+        second: who said yes or no to a decision.
+        taken_back: decisions, with who took them back.
         trail: run and tool of each event.
     """
 
@@ -93,11 +125,37 @@ class Model:
         default_factory=lambda: {name: {} for name in POPULATIONS}
     )
     decisions: dict[str, list[Decision]] = field(default_factory=dict[str, list[Decision]])
+    second: dict[Decision, tuple[str, bool]] = field(
+        default_factory=dict[Decision, tuple[str, bool]]
+    )
+    taken_back: dict[Decision, str] = field(default_factory=dict[Decision, str])
     trail: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     ledger: dict[tuple[str, dt.date], PartitionRow] = field(
         default_factory=dict[tuple[str, dt.date], PartitionRow]
     )
     runs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+
+    @property
+    def given(self) -> list[Decision]:
+        """Every decision."""
+        return [one for many in self.decisions.values() for one in many]
+
+    def project(self, identity: str) -> None:
+        """What follows for a flag from what was said about it."""
+        flag = self.flags[identity]
+        standing = [
+            one
+            for one in self.decisions.get(identity, ())
+            if one not in self.taken_back and self.second.get(one, ("", True))[1]
+        ]
+        # of those dated alike, the one that was recorded last
+        flag.review = max(reversed(standing), key=lambda one: one.decided_at, default=None)
+        flag.approver = None if flag.review is None else self.second.get(flag.review, (None,))[0]
+        holds = flag.review is not None and flag.review.verdict is not Verdict.NEEDS_MORE_INFO
+        if flag.severity is Severity.CRITICAL:
+            holds = holds and flag.approver is not None
+        if flag.state is not FlagState.SUPERSEDED:
+            flag.state = FlagState.DECIDED if holds else FlagState.OPEN
 
 
 def flag_of(population: str, transaction_id: str, findings: Sequence[Finding]) -> Flag | None:
@@ -114,13 +172,14 @@ def flag_of(population: str, transaction_id: str, findings: Sequence[Finding]) -
         transaction_id=transaction_id,
         population=population,
         audit_on=max(f.audit_on for f in findings),
-        severity_level=Severity.INFO,
+        severity_level=next(level for least, level in SEVERITIES if score >= least),
         severity_score=score,
         confidence_score=0.5,
         explanation=said,
         links=(),
         points=tuple(Point(name, points, name) for name, points in best.items() if points),
         findings=tuple(findings),
+        charge=Charge(cardholder=CARDHOLDERS.get(transaction_id, "")),
     )
 
 
@@ -141,6 +200,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.close()
 
     # ---- steps
+
+    @initialize(population=st.sampled_from(POPULATIONS), hits=st.sampled_from([True, True, False]))
+    def begin(self, population: str, hits: bool) -> None:  # noqa: FBT001 - drawn by name
+        """Mostly with a critical flag on each transaction: there is something to decide."""
+        days = DAYS[:1]
+        found = {(day, each, name) for day in days for each in TRANSACTIONS for name in RULES}
+        self._audit(population, days, found if hits else set(), breaks_off=False)
 
     @rule(
         population=st.sampled_from(POPULATIONS),
@@ -195,7 +261,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Any flag, also a superseded one; also what was said before, or dated before it."""
         said = self._decision(pick, verdict, reviewer, minute)
         if breaks_off:
-            with suppress(BrokenOff, TransitionRefused), self.store.writing() as writer:
+            refused = (TransitionRefused, DecisionRefused)
+            with suppress(BrokenOff, *refused), self.store.writing() as writer:
                 reviewing.decide(writer, said)
                 raise BrokenOff
             return
@@ -219,8 +286,59 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99))
     def decide_as_before(self, pick: int) -> None:
         """The same decision sent once more changes nothing, whatever the flag has become."""
-        given = [one for many in self.model.decisions.values() for one in many]
+        given = self.model.given
         assert self._decide(given[pick % len(given)])
+
+    @precondition(lambda self: any(self.model.decisions.values()))
+    @rule(
+        pick=st.integers(0, 99),
+        who=st.sampled_from(APPROVERS),
+        agrees=st.sampled_from([True, True, False]),
+        breaks_off=st.sampled_from([False, False, False, True]),
+    )
+    def review_second(
+        self,
+        pick: int,
+        who: str,
+        agrees: bool,  # noqa: FBT001 - drawn by name
+        breaks_off: bool,  # noqa: FBT001 - as above
+    ) -> None:
+        """A decision that waits, if there is one; else any."""
+        waiting = [flag.review for flag in self.model.flags.values() if flag.awaits and flag.review]
+        among = waiting or self.model.given
+        self._review(among[pick % len(among)], who, agrees=agrees, breaks_off=breaks_off)
+
+    @precondition(lambda self: any(self.model.decisions.values()))
+    @rule(pick=st.integers(0, 99), who=st.sampled_from(["ann", "bob"]))
+    def withdraw(self, pick: int, who: str) -> None:
+        """The decision that stands, if it is the person's own."""
+        self._withdraw(self.model.given[pick % len(self.model.given)].flag_id, who)
+
+    @precondition(lambda self: self.model.flags)
+    @rule(
+        pick=st.integers(0, 99),
+        verdict=st.sampled_from([Verdict.REJECTED, Verdict.APPROVED]),
+        minute=st.integers(0, 3),
+        who=st.sampled_from(APPROVERS),
+        agrees=st.sampled_from([True, True, False]),
+        changes_mind=st.booleans(),
+    )
+    def decide_between_two(
+        self,
+        pick: int,
+        verdict: Verdict,
+        minute: int,
+        who: str,
+        agrees: bool,  # noqa: FBT001 - drawn by name
+        changes_mind: bool,  # noqa: FBT001 - as above
+    ) -> None:
+        """One decides, the next one looks at it at once; the first may take it back."""
+        said = self._decision(pick, verdict, "ann", minute)
+        self._expect(said, self._decided([said], self._decide))
+        if said in self.model.given:
+            self._review(said, who, agrees=agrees)
+        if changes_mind:
+            self._withdraw(said.flag_id, "ann")
 
     @rule(
         run=st.sampled_from(["r1", "r2"]),
@@ -342,10 +460,13 @@ class StoreMachine(RuleBasedStateMachine):
             if stands is None:
                 did["created"].append(flag.flag_id)
                 self.model.flags[flag.flag_id] = Expected(
-                    flag.transaction_id, population, content, run, run
+                    flag.transaction_id, population, content, flag.severity_level, run, run
                 )
                 continue
-            if stands.state is FlagState.SUPERSEDED:
+            is_alone = stands.state is FlagState.DECIDED and stands.approver is None
+            if stands.state is FlagState.SUPERSEDED or (
+                is_alone and flag.severity_level is Severity.CRITICAL
+            ):
                 did["reopened"].append(flag.flag_id)
                 stands.state = FlagState.OPEN
             elif stands.content == content:
@@ -353,7 +474,7 @@ class StoreMachine(RuleBasedStateMachine):
                 continue
             else:
                 did["updated"].append(flag.flag_id)
-            stands.content, stands.run = content, run
+            stands.content, stands.severity, stands.run = content, flag.severity_level, run
         raised = {flag.transaction_id for flag in flags}
         for transaction_id in sorted(touched - raised):
             gone = self.model.flags.get(flag_id(transaction_id, population))
@@ -362,6 +483,30 @@ class StoreMachine(RuleBasedStateMachine):
                 did["superseded"].append(flag_id(transaction_id, population))
         return FlagChanges(**{name: tuple(ids) for name, ids in did.items()})
 
+    def _review(self, said: Decision, who: str, *, agrees: bool, breaks_off: bool = False) -> None:
+        flag = self.model.flags[said.flag_id]
+        may = flag.awaits and flag.review == said and not flag.is_own(who)
+        may = may and who.strip().lower() != said.reviewer_id
+        taken = self._done(
+            lambda writer: reviewing.review_second(writer, decision_id(said), who, agrees=agrees),
+            breaks_off=breaks_off,
+        )
+        assert taken == may
+        if taken and not breaks_off:
+            self.model.second[said] = (who, agrees)
+            self.model.project(said.flag_id)
+            tool = "approve_decision" if agrees else "refuse_decision"
+            self.model.trail.append((flag.run, tool))
+
+    def _withdraw(self, identity: str, who: str) -> None:
+        flag = self.model.flags[identity]
+        taken = self._done(lambda writer: reviewing.withdraw(writer, identity, who))
+        assert taken == (flag.review is not None and flag.review.reviewer_id == who)
+        if taken and flag.review is not None:
+            self.model.taken_back[flag.review] = who
+            self.model.project(identity)
+            self.model.trail.append((flag.run, "withdraw_decision"))
+
     def _decision(self, pick: int, verdict: Verdict, reviewer: str, minute: int) -> Decision:
         ids = sorted(self.model.flags)
         at = NOON + dt.timedelta(days=1, minutes=minute)
@@ -369,10 +514,22 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _decide(self, said: Decision, store: Store | None = None) -> bool:
         """Whether it was taken, now or before."""
+        return self._done(lambda writer: reviewing.decide(writer, said), store)
+
+    def _done(
+        self,
+        action: Callable[[Writer], object],
+        store: Store | None = None,
+        *,
+        breaks_off: bool = False,
+    ) -> bool:
+        """Whether it is not refused."""
         try:
-            with (store or self.store).writing() as writer:
-                reviewing.decide(writer, said)
-        except TransitionRefused:
+            with suppress(BrokenOff), (store or self.store).writing() as writer:
+                action(writer)
+                if breaks_off:
+                    raise BrokenOff
+        except (TransitionRefused, DecisionRefused):
             return False
         return True
 
@@ -389,14 +546,12 @@ class StoreMachine(RuleBasedStateMachine):
         if said in given:
             assert taken == [True]
             return
-        assert taken == [flag.state is not FlagState.SUPERSEDED]
-        if flag.state is FlagState.SUPERSEDED:
+        may = flag.state is not FlagState.SUPERSEDED and not flag.is_own(said.reviewer_id)
+        assert taken == [may]
+        if not may:
             return
         given.append(said)
-        # of those dated alike, the one that was recorded last
-        flag.review = max(reversed(given), key=lambda one: one.decided_at)
-        waits = flag.review.verdict is Verdict.NEEDS_MORE_INFO
-        flag.state = FlagState.OPEN if waits else FlagState.DECIDED
+        self.model.project(said.flag_id)
         self.model.trail.append((flag.run, "decide"))
 
     # ---- what holds after each of them
@@ -416,11 +571,37 @@ class StoreMachine(RuleBasedStateMachine):
                 flag.run,
                 flag.first_run,
             )
+            assert row.severity_level is flag.severity
             assert row.reviewed == (flag.state is FlagState.DECIDED)
+            assert reviewing.awaits_second(row) == flag.awaits
+            assert row.approver_id == flag.approver
             said = flag.review
             assert (row.human_decision, row.reviewer_id, row.review_timestamp) == (
                 (said.verdict, said.reviewer_id, said.decided_at) if said else (None, None, None)
             )
+
+    @invariant()
+    def a_critical_flag_is_closed_by_two(self) -> None:
+        """Without the model: whoever they are, they are not one."""
+        for row in self.store.flags(severity=Severity.CRITICAL, state=FlagState.DECIDED):
+            names = {
+                (row.reviewer_id or "").strip().lower(),
+                (row.approver_id or "").strip().lower(),
+            }
+            assert len(names - {""}) == 2
+            assert CARDHOLDERS.get(row.transaction_id, "nobody").lower() not in names
+
+    @invariant()
+    def no_second_word_and_no_withdrawal_is_lost(self) -> None:
+        reviewed = select(
+            SECOND_REVIEWS.c.decision_id, SECOND_REVIEWS.c.approver_id, SECOND_REVIEWS.c.agrees
+        )
+        taken_back = select(WITHDRAWALS.c.decision_id, WITHDRAWALS.c.withdrawn_by)
+        with self.store.reading() as connection:
+            second = {row[0]: (row[1], row[2]) for row in connection.execute(reviewed)}
+            withdrawn = {row[0]: row[1] for row in connection.execute(taken_back)}
+        assert second == {decision_id(one): word for one, word in self.model.second.items()}
+        assert withdrawn == {decision_id(one): who for one, who in self.model.taken_back.items()}
 
     @invariant()
     def no_decision_is_lost_or_changed(self) -> None:
@@ -636,6 +817,49 @@ def _commits_half(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(Writer, "replace_findings", replace_findings)
 
 
+def _compares_names_by_their_bytes(patched: pytest.MonkeyPatch) -> None:
+    """The second person is the first one, in capitals and with a space."""
+    patched.setattr(reviewing, "two_people", lambda one, other: one != other)
+
+
+def _takes_ones_own_charge(patched: pytest.MonkeyPatch) -> None:
+    """Whoever the card names."""
+    patched.setattr(reviewing, "refuse_own", lambda *_: None)
+
+
+def _forgets_a_withdrawal(patched: pytest.MonkeyPatch) -> None:
+    """The flag is open, but the next decision that falls lets the one that was taken back stand."""
+    real = reviewing.withdraw
+
+    def withdraw(writer: Writer, *given: Any) -> object:
+        row = real(writer, *given)
+        writer.connection.execute(delete(WITHDRAWALS))
+        return row
+
+    patched.setattr(reviewing, "withdraw", withdraw)
+
+
+def _lets_a_refused_decision_stand(patched: pytest.MonkeyPatch) -> None:
+    """The refusal is recorded, the flag shows the decision all the same."""
+    real = reviewing.review_second
+
+    def review_second(writer: Writer, identity: str, who: str, *, agrees: bool) -> object:
+        asked = select(DECISIONS).where(DECISIONS.c.decision_id == identity)
+        said = writer.connection.execute(asked).mappings().one()
+        row = real(writer, identity, who, agrees=agrees)
+        if not agrees:
+            shown = update(FLAGS).where(FLAGS.c.flag_id == said["flag_id"])
+            writer.connection.execute(shown.values(human_decision=said["verdict"]))
+        return row
+
+    patched.setattr(reviewing, "review_second", review_second)
+
+
+def _lets_anybody_take_back(patched: pytest.MonkeyPatch) -> None:
+    """Not only who said it."""
+    patched.setattr(reviewing, "same_person", lambda *_: True)
+
+
 SLOW = pytest.mark.slow
 
 
@@ -649,6 +873,11 @@ SLOW = pytest.mark.slow
         pytest.param(_records_decisions_twice, marks=SLOW),
         pytest.param(_shows_the_last_said, marks=SLOW),
         pytest.param(_commits_half, marks=SLOW),
+        _compares_names_by_their_bytes,
+        pytest.param(_takes_ones_own_charge, marks=SLOW),
+        pytest.param(_forgets_a_withdrawal, marks=SLOW),
+        pytest.param(_lets_a_refused_decision_stand, marks=SLOW),
+        pytest.param(_lets_anybody_take_back, marks=SLOW),
     ],
     ids=lambda defect: defect.__name__.strip("_"),
 )
