@@ -27,6 +27,8 @@ ENVIRONMENTS = ("development", "test", "staging", "production")
 ON_DATABRICKS = ("staging", "production")
 REDIS_OPTIONS = {"db", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 """What may follow the `?` of its address; among the others are the times that it is waited for."""
+DAGSTER_URL = "http://127.0.0.1:3000"
+"""Where `make ui` serves."""
 FIRST_DAY = dt.date(2025, 1, 1)
 """Where no data says when audits begin; the specification's first audit."""
 
@@ -53,6 +55,7 @@ class Settings:
         workspace: where gold is on Databricks; None where fixtures are read.
         executor: one of EXECUTORS: where the steps of a run that Dagster launches are executed.
         broker_url: the Redis that hands steps to workers; only for `celery`, and a secret.
+        dagster_url: of Dagster's web server, which the desk starts audits by.
     """
 
     environment: str
@@ -72,6 +75,7 @@ class Settings:
     redis_url: str = field(default="", repr=False)
     executor: str = "in_process"
     broker_url: str = field(default="", repr=False)
+    dagster_url: str = DAGSTER_URL
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
@@ -104,6 +108,7 @@ class Settings:
         if executor not in EXECUTORS:
             wrong.append(f"AUDIT_EXECUTOR={executor}: one of {', '.join(EXECUTORS)}")
         broker_url = _broker_url(env, wrong, is_asked=executor == "celery")
+        dagster_url = _dagster_url(env, wrong)
         _complain(wrong)
         rules, recording = env.get("AUDIT_RULES"), env.get("LLM_RECORDING")
         return cls(
@@ -124,6 +129,7 @@ class Settings:
             redis_url=redis_url,
             executor=executor,
             broker_url=broker_url,
+            dagster_url=dagster_url,
         )
 
     @staticmethod
@@ -179,6 +185,19 @@ def _endpoint(env: Mapping[str, str], wrong: list[str]) -> Endpoint:
         budget_run=_dollars(env, "LLM_BUDGET_RUN", usual.budget_run, wrong),
         budget_day=_dollars(env, "LLM_BUDGET_DAY", usual.budget_day, wrong),
     )
+
+
+def _dagster_url(env: Mapping[str, str], wrong: list[str]) -> str:
+    url = (env.get("AUDIT_DAGSTER_URL") or DAGSTER_URL).strip().rstrip("/")
+    try:
+        address = urlsplit(url)
+        is_place = address.scheme in ("http", "https") and address.hostname and address.port != 0
+        is_plain = not (address.query or address.fragment or address.username)
+    except ValueError:
+        is_place = is_plain = False
+    if not (is_place and is_plain):
+        wrong.append("AUDIT_DAGSTER_URL: http[s]://host[:port][/path], without a name or password")
+    return url
 
 
 def _redis_url(env: Mapping[str, str], wrong: list[str]) -> str:

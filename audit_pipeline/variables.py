@@ -79,6 +79,11 @@ VARIABLES: tuple[Variable, ...] = (
         "",
         "the file of the secret under sign-ins; desk.key in AUDIT_DATA_DIR, made at first use",
     ),
+    Variable(
+        "AUDIT_DAGSTER_URL",
+        "http://127.0.0.1:3000",
+        "Dagster's web server, which the review desk starts audits by; that of `make ui`",
+    ),
     Variable("AUDIT_AS_OF", "", "on Databricks: no later day counts as known; the last with a row"),
     Variable("AUDIT_POPULATION", "", "on Databricks: the population's name; catalog.schema"),
     Variable("DATABRICKS_HOST", "", "the workspace, e.g. dbc-12345678-9abc.cloud.databricks.com"),
