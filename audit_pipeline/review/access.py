@@ -62,7 +62,7 @@ class NotSignedIn(HTTPException):
 def is_for_programs(request: Request) -> bool:
     """An address that programs ask; all others are pages."""
     path = request.url.path
-    return path.startswith(API) or path in ("/health", "/metrics", "/openapi.json")
+    return path.startswith(API) or path in ("/health", "/metrics")
 
 
 def asked_by(request: Request, desk: TheDesk) -> Session | None:

@@ -6,6 +6,11 @@ from starlette.staticfiles import StaticFiles
 
 from audit_pipeline.review import (
     api_auth,
+    api_decisions,
+    api_flags,
+    api_jobs,
+    api_runs,
+    api_trail,
     errors,
     live,
     pages_flag,
@@ -27,6 +32,11 @@ ROUTERS = (
     pages_flag.router,
     live.router,
     api_auth.router,
+    api_flags.router,
+    api_trail.router,
+    api_runs.router,
+    api_decisions.router,
+    api_jobs.router,
 )
 
 
@@ -37,6 +47,7 @@ def create_app(desk: Desk) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
         dependencies=[Depends(guarded)],
     )
     app.state.desk = desk

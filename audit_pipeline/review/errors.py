@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from audit_pipeline.adapters.store.columns import storable
 from audit_pipeline.model.errors import (
     AttemptSuperseded,
     AuditError,
@@ -144,7 +145,8 @@ async def _not_valid(request: Request, fault: Exception) -> Response:
     # what was sent is not sent back: it may be a password
     details = [
         {
-            "field": ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0]),
+            # JSON has names with halves of letters, which no answer can be made of
+            "field": storable(".".join(map(str, one["loc"][1:])) or str(one["loc"][0])),
             "message": str(one["msg"]),
         }
         for one in fault.errors()

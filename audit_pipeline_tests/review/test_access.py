@@ -27,7 +27,7 @@ PUBLIC = {
     ("GET", "/"),
     ("GET", "/health"),
     ("GET", "/metrics"),  # has its own door: this machine, or an administrator
-    ("GET", "/openapi.json"),
+    ("GET", "/api/v1/openapi.json"),
     ("GET", "/login"),
     ("POST", "/login"),
     ("POST", "/api/v1/auth/login"),

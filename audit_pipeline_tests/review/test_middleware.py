@@ -105,7 +105,7 @@ def test_every_answer_has_the_headers(broken: Door) -> None:
         client.get("/health", headers={"Host": "evil.example"}),
         client.post("/login", content=b"x" * (BODY_BYTES_MAX + 1)),
         client.get("/static/nowhere.css"),
-        client.get("/openapi.json"),
+        client.get("/api/v1/openapi.json"),
         browser.get("/account"),
         broken.browser(broken.session("ann"), with_csrf=False).post("/logout"),
         *(client.get(f"/api/v1/raise/{name}") for name in (*RAISED, "defect")),

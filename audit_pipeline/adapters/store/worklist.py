@@ -27,6 +27,7 @@ from audit_pipeline.model.person import same_person
 ROWS_MAX = 500
 STANDINGS = ("open", "awaiting", "decided", "superseded", "any")
 NOBODY = "nobody"
+SCORE_MAX = 100
 
 _F, _W = FLAGS.c, WORKLIST.c
 
@@ -200,7 +201,8 @@ class _Place:
         try:
             severity, at, score, flag_id = json.loads(base64.urlsafe_b64decode(text.encode()))
             created_at = dt.datetime.fromisoformat(at).astimezone(dt.UTC)
-            return cls(Severity(severity), created_at, int(score), str(flag_id))
+            within = max(0, min(int(score), SCORE_MAX))  # no database takes any number there is
+            return cls(Severity(severity), created_at, within, str(flag_id))
         except (ValueError, TypeError, OverflowError, binascii.Error) as fault:
             raise BadUsage("this place in the list is unknown; begin at the first page") from fault
 
