@@ -1,12 +1,18 @@
-"""How long a flag may wait for its decision."""
+"""By when a flag should be decided: the service levels of the review desk."""
 
 import datetime as dt
+from types import MappingProxyType
 
 from audit_pipeline.model.flag import Severity
 
-SLA_DAYS = {Severity.CRITICAL: 1, Severity.WARNING: 5, Severity.INFO: 30}
+SLA_DAYS = MappingProxyType({Severity.CRITICAL: 1, Severity.WARNING: 5, Severity.INFO: 30})
+"""Calendar days from the flag's creation, weekends included."""
 
 
 def due_at(severity: Severity, created_at: dt.datetime) -> dt.datetime:
-    """When the decision is due, UTC."""
+    """The instant from which an undecided flag is overdue.
+
+    Args:
+        created_at: when the flag was first raised, with a time zone.
+    """
     return created_at + dt.timedelta(days=SLA_DAYS[severity])

@@ -111,6 +111,14 @@ Index(  # the order of the desk's queue
     FLAGS.c.flag_id,
 )
 Index("idx_flags_vendor", FLAGS.c.vendor, FLAGS.c.created_at)
+Index(  # the overview's totals are read from it alone, without the rows' long texts
+    "idx_flags_overview",
+    FLAGS.c.state,
+    FLAGS.c.severity_level,
+    FLAGS.c.audit_on,
+    FLAGS.c.vendor,
+    FLAGS.c.amount_cents,
+)
 
 REVIEW_COLUMNS = (
     "reviewed",
@@ -158,6 +166,7 @@ FINDINGS = Table(
 )
 Index("idx_findings_flag", FINDINGS.c.flag_id)
 Index("idx_findings_audit_on", FINDINGS.c.audit_on, FINDINGS.c.population)
+Index("idx_findings_rule", FINDINGS.c.audit_on, FINDINGS.c.rule_id, FINDINGS.c.flag_id)
 
 DECISIONS = Table(
     "decisions",

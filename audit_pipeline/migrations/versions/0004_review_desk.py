@@ -42,6 +42,8 @@ def upgrade() -> None:
             flags.create_check_constraint(op.f("ck_flags_four_eyes"), FOUR_EYES)
     _index_flags()
     _reasons("", "'not_known'")
+    of_rules = ["audit_on", "rule_id", "flag_id"]
+    op.create_index("idx_findings_rule", "findings", of_rules, if_not_exists=True)
     op.create_index(
         "uq_decisions_reviewer",
         "decisions",
@@ -66,6 +68,8 @@ def downgrade() -> None:
     _reasons("'not_known'", "")
     op.drop_index("idx_flags_age", "flags")
     op.drop_index("idx_flags_vendor", "flags")
+    op.drop_index("idx_flags_overview", "flags")
+    op.drop_index("idx_findings_rule", "findings")
     with op.batch_alter_table("flags", copy_from=_flags(_added_to_flags(), FOUR_EYES)) as flags:
         flags.drop_constraint(op.f("ck_flags_four_eyes"), type_="check")
         for name in OF_FLAGS:
@@ -149,6 +153,7 @@ INDEXES = OF_0003 | {
         "flag_id",
     ],
     "idx_flags_vendor": ["vendor", "created_at"],
+    "idx_flags_overview": ["state", "severity_level", "audit_on", "vendor", "amount_cents"],
 }
 
 
