@@ -1,4 +1,4 @@
-"""The command line: audit, desk, status, flags, reperform, verify, reconcile, score, health, ….
+"""The command line: audit, desk, status, flags, workpaper, reperform, verify, reconcile, score, ….
 
 Exit codes: 0 done; 1 the quality gate is closed, or a re-performance differs; 2 bad usage or
 input; 3 the audit failed; 10 and more: what is wrong with the trail (`model.alignment`). An
@@ -291,6 +291,20 @@ def _verify(options: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
+# ── workpaper ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _workpaper(options: argparse.Namespace) -> int:
+    from audit_pipeline.adapters.store.papers import Selection
+    from audit_pipeline.review.workpaper_file import export
+
+    asked = Selection(options.from_on, options.to_on, tuple(options.flag_ids), options.population)
+    paper = export(_settings(options), asked, options.out, options.by)
+    print(f"{options.out}: {paper.flags:,} flags, {paper.from_on} to {paper.to_on}")
+    print(f"SHA-256 of its sheets, as its manifest and the trail say: {paper.sha256}")
+    return DONE
+
+
 # ── status, health ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -406,6 +420,7 @@ COMMANDS = {
     "audit": _audit,
     "status": _status,
     "flags": _flags,
+    "workpaper": _workpaper,
     "reperform": _reperform,
     "verify": _verify,
     "reconcile": _reconcile,

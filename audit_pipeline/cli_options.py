@@ -118,9 +118,17 @@ def parser(commands_run: Mapping[str, Run]) -> argparse.ArgumentParser:
     _verify_options(verify)
     verify.set_defaults(run=commands_run["verify"])
 
+    workpaper = commands.add_parser(
+        "workpaper",
+        help="write the flags of some days, and all that shows them, to a file for an auditor",
+        epilog="Leaves an entry in the trail, with the digest of what was written.",
+    )
+    _workpaper_options(workpaper)
+    workpaper.set_defaults(run=commands_run["workpaper"])
+
     health, model, status = _small_commands(commands, commands_run)
     desk = add_commands(commands, commands_run)
-    for command in (audit, status, flags, reperform, model, verify, health, *desk):
+    for command in (audit, status, flags, workpaper, reperform, model, verify, health, *desk):
         command.add_argument(
             "--data",
             metavar="DIR",
@@ -200,6 +208,17 @@ def _small_commands(
     )
     schema.set_defaults(run=commands_run["schema"])
     return health, model, status
+
+
+def _workpaper_options(workpaper: argparse.ArgumentParser) -> None:
+    for name, said in (("from", "first audit date, YYYY-MM-DD"), ("to", "last audit date")):
+        workpaper.add_argument(f"--{name}", dest=f"{name}_on", type=_day, metavar="DAY", help=said)
+    flags = {"action": "append", "default": [], "metavar": "FLAG_ID"}
+    workpaper.add_argument("--flag", dest="flag_ids", help="not days but this one; again", **flags)
+    workpaper.add_argument("--population", metavar="NAME", help="of this data only, e.g. demo")
+    out = ".xlsx, .pdf, or .zip of .csv"
+    workpaper.add_argument("--out", type=Path, required=True, metavar="FILE", help=out)
+    workpaper.add_argument("--by", metavar="NAME", help="who prepares it (default: the login name)")
 
 
 def _verify_options(verify: argparse.ArgumentParser) -> None:

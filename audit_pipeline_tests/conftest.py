@@ -4,4 +4,5 @@ pytest_plugins = [
     "audit_pipeline_tests.processes",
     "audit_pipeline_tests.postgres",
     "audit_pipeline_tests.redis_server",
+    "audit_pipeline_tests.review.reviewed",
 ]

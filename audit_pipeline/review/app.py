@@ -11,12 +11,15 @@ from audit_pipeline.review import (
     api_jobs,
     api_runs,
     api_trail,
+    api_workpapers,
     errors,
     live,
     pages_flag,
     pages_login,
+    pages_overview,
     pages_queue,
     pages_root,
+    pages_workpaper,
     static_files,
 )
 from audit_pipeline.review.access import CSRF_HEADER, guarded
@@ -30,6 +33,8 @@ ROUTERS = (
     pages_login.router,
     pages_queue.router,
     pages_flag.router,
+    pages_overview.router,
+    pages_workpaper.router,
     live.router,
     api_auth.router,
     api_flags.router,
@@ -37,6 +42,7 @@ ROUTERS = (
     api_runs.router,
     api_decisions.router,
     api_jobs.router,
+    api_workpapers.router,
 )
 
 
