@@ -39,7 +39,8 @@ PASSWORD = "a horse, a battery"
 SHOTS = ROOT / ".test_output" / "screenshots"
 MISSING = "no chromium on this machine; apt-get install chromium"
 PEOPLE = {"ann": Role.REVIEWER, "bob": Role.APPROVER, "cem": Role.APPROVER, "vic": Role.VIEWER}
-WAIT_MS = 30_000
+WAIT_MS = 60_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @dataclass
@@ -248,7 +249,7 @@ def test_evidence_and_reperformance(look: Callable[..., Eyes]) -> None:
     page.click("#reperform")
     expect(page.locator("#reperformed .same").first).to_have_text("same")
     expect(page.locator("#reperformed .differs")).to_have_count(0)
-    page.locator("details table button.plain").first.click()
+    page.locator("details[open] table button.plain").first.click()
     expect(page.locator("#source dl.row")).to_have_count(1)
     shot(page, "flag")
 

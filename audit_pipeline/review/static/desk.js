@@ -102,6 +102,10 @@ document.addEventListener("change", (event) => {
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("#show-help")) one("#help").showModal();
+  if (event.target.closest("#paper")) {
+    const chosen = all("#rows input[name=ids]:checked").map((box) => ["flag_id", box.value]);
+    location.assign(`/workpaper?${new URLSearchParams(chosen)}`);
+  }
 });
 
 let chosenBefore = [];
