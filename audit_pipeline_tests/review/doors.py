@@ -3,6 +3,7 @@
 import datetime as dt
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -101,11 +102,18 @@ class Door:
         return self.client(Authorization=f"Bearer {self.token(session)}")
 
 
-@pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    """To a desk whose store is empty."""
-    settings = Settings.from_env({"AUDIT_DATA_DIR": str(tmp_path / "data"), "ENVIRONMENT": "test"})
+@contextmanager
+def opened(folder: Path) -> Iterator[Door]:
+    """To a desk whose store is empty, in this folder."""
+    settings = Settings.from_env({"AUDIT_DATA_DIR": str(folder / "data"), "ENVIRONMENT": "test"})
     settings.data_dir.mkdir()
     (settings.data_dir / "audit.sqlite").write_bytes(empty_store())
     with Store.open(settings.store_url) as store:
         yield Door.to(Desk(settings, store, load_rules(rules_text(None)), LiveState(), Options()))
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    """To a desk whose store is empty."""
+    with opened(tmp_path) as made:
+        yield made

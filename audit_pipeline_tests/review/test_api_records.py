@@ -22,7 +22,9 @@ pytest_plugins = ("audit_pipeline_tests.postgres",)
 FLAGS = 7
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Seven flags, each with a decision: one refused, one agreed to, one taken back."""
     url = f"sqlite:///{tmp_path / 'desk.db'}"

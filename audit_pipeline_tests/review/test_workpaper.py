@@ -484,7 +484,7 @@ def test_the_form_escapes_and_keeps_the_selection(reviewed: Reviewed, client: Te
     assert client.get("/workpaper", params={"flag_id": '"><script>'}).status_code == 422
     plain = client.get("/workpaper").text
     assert f'value="{AUDIT_TO}"' in plain
-    assert "<script" not in plain
+    assert all(script.startswith(' src="/static/') for script in plain.split("<script")[1:])
     assert "style=" not in plain
     assert " on" not in re.sub(r">[^<]*<", "><", plain)
 

@@ -56,6 +56,10 @@ STEPS = (
 )  # fmt: skip
 
 
+class TooLate(Exception):
+    """The audit was over before there was anything to kill; it is tried again."""
+
+
 @dataclass
 class Site:
     """A data directory, a DAGSTER_HOME, and the processes that work there."""
@@ -120,7 +124,11 @@ class Site:
                 yield instance
 
     def at_work(self, step: str) -> tuple[str, str]:
-        """Wait until that step is at work, or one after it; its process and its run's."""
+        """Wait until that step is at work, or one after it; its process and its run's.
+
+        Raises:
+            TooLate: the audit has ended before any of them was seen.
+        """
 
         def seen() -> tuple[str, str] | None:
             if not (self.home / "data" / "audit.sqlite").exists():
@@ -134,9 +142,12 @@ class Site:
                         AUDIT_STEPS.c.dagster_run_id == AUDIT_ATTEMPTS.c.dagster_run_id,
                     )
                 ).all()
+                is_over = "completed" in {run.workflow_status for run in store.runs()}
             for key, holder, worker in rows:
                 if key in STEPS and STEPS.index(key) >= STEPS.index(step):
                     return holder, worker or ""
+            if is_over:
+                raise TooLate
             return None
 
         return self.until(f"{step} is at work", seen)
@@ -309,6 +320,22 @@ def faults(kind: str, step: str, home: Path, gold: Path, expected: Expected) -> 
     return wrong
 
 
+def _one(kind: str, step: str, home: Path, gold: Path, expected: Expected) -> int:
+    """How many faults there were; says what became of it."""
+    while True:
+        began = time.monotonic()
+        try:
+            found = faults(kind, step, home, gold, expected)
+        except TooLate:
+            print(f"{kind} at {step}: over before the kill; again", flush=True)
+            continue
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+        said = "; ".join(found) or "whole"
+        print(f"{kind} at {step}: {said}, {time.monotonic() - began:.0f} s", flush=True)
+        return len(found)
+
+
 def main() -> int:
     """Each kind so many times, at random steps."""
     parser = argparse.ArgumentParser(prog="make torture-dagster", description=__doc__)
@@ -324,12 +351,7 @@ def main() -> int:
         for kind in options.kinds:
             for number in range(options.times):
                 step = chance.choice(STEPS)
-                began = time.monotonic()
-                found = faults(kind, step, home / f"{kind}-{number}", gold, expected)
-                wrong += len(found)
-                said = "; ".join(found) or "whole"
-                print(f"{kind} at {step}: {said}, {time.monotonic() - began:.0f} s", flush=True)
-                shutil.rmtree(home / f"{kind}-{number}", ignore_errors=True)
+                wrong += _one(kind, step, home / f"{kind}-{number}", gold, expected)
     print(f"{len(options.kinds) * options.times} audits, {wrong} faults", flush=True)
     return int(wrong > 0)
 
