@@ -59,7 +59,9 @@ def flag(number: int, severity: Severity, score: int = 40, **charge: object) -> 
     )  # fmt: skip
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     if request.param == "postgres":
@@ -173,7 +175,7 @@ CASES: list[tuple[Filters, Callable[[Flag], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("filters", "is_wanted"), CASES, ids=lambda case: str(case)[:40])
+@pytest.mark.parametrize(("filters", "is_wanted"), CASES, ids=range(len(CASES)))
 def test_a_filter_leaves_what_a_line_of_python_leaves(
     store: Store, thirty: list[Flag], filters: Filters, is_wanted: Callable[[Flag], bool]
 ) -> None:

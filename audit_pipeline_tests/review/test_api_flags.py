@@ -20,6 +20,8 @@ from audit_pipeline.review import access
 from audit_pipeline.review.access import Person
 from audit_pipeline_tests.review.programs import HOSTILE, SignedIn, app_of, client_of, fill, flag
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ("audit_pipeline_tests.postgres",)
 
 FLAGS = 30

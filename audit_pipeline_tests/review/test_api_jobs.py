@@ -22,6 +22,8 @@ from audit_pipeline_tests.processes import child
 from audit_pipeline_tests.review.programs import SignedIn, app_of, client_of
 from audit_pipeline_tests.review.stand_in_dagster import StandIn, run, serving
 
+pytestmark = pytest.mark.slow
+
 API = "/api/v1/jobs"
 DAYS_ASKED = {"kind": "backfill", "from": "2025-02-01", "to": "2025-02-03"}
 QUERIES = {

@@ -17,6 +17,8 @@ from audit_pipeline.model.person import Role
 from audit_pipeline.model.trail import leaf_hash
 from audit_pipeline_tests.review.programs import NOON, SignedIn, app_of, client_of, fill
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ("audit_pipeline_tests.postgres",)
 
 FLAGS = 7

@@ -154,26 +154,25 @@ def test_the_queue(hostile: tuple[Door, list[str]]) -> None:
     assert len(set(rows)) == 1
 
 
-@pytest.mark.parametrize("text", PAYLOADS)
 @pytest.mark.parametrize("name", ["q", "vendor", "cardholder", "rule", "assignee", "after", "from"])
-def test_what_an_address_brings(door: Door, name: str, text: str) -> None:
+def test_what_an_address_brings(door: Door, name: str) -> None:
     """A filter comes back in the form as what it is, or in an error that quotes nothing else."""
     client = door.browser(door.session("ann"))
     plain = client.get("/flags", params={name: "harmless"})
-    answer = client.get("/flags", params={name: storable(text)})
-    assert answer.status_code == plain.status_code
-    assert Shape(answer.text).elements == Shape(plain.text).elements
+    for text in PAYLOADS:
+        answer = client.get("/flags", params={name: storable(text)})
+        assert answer.status_code == plain.status_code
+        assert Shape(answer.text).elements == Shape(plain.text).elements
 
 
-@pytest.mark.parametrize("text", [text for text in PAYLOADS if len(text) <= 100])
-def test_a_saved_views_name(door: Door, text: str) -> None:
+def test_a_saved_views_name(door: Door) -> None:
     client = door.browser(door.session("ann"))
     shapes = []
-    for name in ("harmless", text.replace("\ud800", "")):
-        client.post("/views", data={"name": name, "query": "severity=INFO"})
-        shapes.append(Shape(client.get("/flags").text).elements)
+    for name in ("harmless", *(text.replace("\ud800", "") for text in PAYLOADS)):
+        assert client.post("/views", data={"name": name, "query": "q=x"}).status_code == 303
+        shapes.append(tuple(Shape(client.get("/flags").text).elements))
         client.post("/views/delete", data={"name": name})
-    assert shapes[0] == shapes[1]
+    assert len(set(shapes)) == 1
 
 
 HTMX_SHA256 = "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
