@@ -14,6 +14,8 @@ from audit_pipeline.adapters.store.schema import LOGIN_FAILURES, REFRESH_TOKENS,
 from audit_pipeline.model.errors import BadUsage
 from audit_pipeline.model.person import Role
 
+pytestmark = pytest.mark.slow
+
 NOON = dt.datetime(2025, 3, 1, 12, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 MINUTE = dt.timedelta(minutes=1)

@@ -182,6 +182,7 @@ def test_ten_flags_are_decided_by_keyboard(look: Callable[..., Eyes], site: Site
     expect(page.locator("[data-count=decided]")).to_have_text("9")
 
 
+@pytest.mark.slow
 def test_many_at_once(look: Callable[..., Eyes], site: Site) -> None:
     """Three are chosen with x and the mouse, and decided with a reason and a note."""
     page = look("ann").page
@@ -232,6 +233,7 @@ def test_a_critical_flag_takes_two_people(look: Callable[..., Eyes], site: Site)
     assert site.rows("SELECT count(*) FROM second_reviews") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_viewer_looks_and_cannot_decide(look: Callable[..., Eyes], site: Site) -> None:
     page = look("vic").page
     page.keyboard.press("a")
@@ -241,6 +243,7 @@ def test_a_viewer_looks_and_cannot_decide(look: Callable[..., Eyes], site: Site)
     assert site.rows("SELECT count(*) FROM decisions") == [(0,)]
 
 
+@pytest.mark.slow
 def test_evidence_and_reperformance(look: Callable[..., Eyes]) -> None:
     """The vendor's history comes by itself, the query runs again, the row of gold is shown."""
     page = look("ann").page
@@ -273,6 +276,7 @@ def test_two_reviewers_at_once(look: Callable[..., Eyes]) -> None:
     expect(ann.locator(f"#f-{taken[1]}")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_views_comments_and_help(look: Callable[..., Eyes], site: Site) -> None:
     page = look("ann").page
     page.keyboard.press("?")
@@ -291,6 +295,7 @@ def test_views_comments_and_help(look: Callable[..., Eyes], site: Site) -> None:
     assert site.rows("SELECT count(*) FROM comments") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_workpaper_is_downloaded(look: Callable[..., Eyes], tmp_path: Path) -> None:
     page = look("vic").page
     page.goto("/workpaper")
@@ -305,7 +310,7 @@ def test_a_workpaper_is_downloaded(look: Callable[..., Eyes], tmp_path: Path) ->
 PAGES = {"queue": "/flags", "overview": "/overview", "workpaper": "/workpaper", "flag": ""}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_readable_by_everybody(look: Callable[..., Eyes], scheme: str) -> None:
     """No serious finding of axe, nothing wider than a telephone of 380 pixels, light and dark."""
     from axe_playwright_python.sync_playwright import Axe

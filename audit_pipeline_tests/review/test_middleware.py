@@ -23,6 +23,8 @@ from audit_pipeline.review.pages_root import Probe
 from audit_pipeline_tests.review import doors
 from audit_pipeline_tests.review.doors import Door
 
+pytestmark = pytest.mark.slow
+
 door = doors.door
 
 CARD = "4111 1111 1111 1111"

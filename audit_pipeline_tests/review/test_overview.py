@@ -27,6 +27,8 @@ from audit_pipeline_tests.review.reviewed import Reviewed
 from audit_pipeline_tests.review.test_pictures import HOSTILE, Outline
 from audit_pipeline_tests.small_company import AUDIT_FROM, AUDIT_TO
 
+pytestmark = pytest.mark.slow
+
 Rows = dict[str, list[dict[str, Any]]]
 
 

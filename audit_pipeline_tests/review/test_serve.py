@@ -17,6 +17,8 @@ from audit_pipeline.review.options import Options
 from audit_pipeline.review.serve import Listening, refuse_in_clear
 from audit_pipeline_tests.environment import OURS, ROOT, SUBPROCESS_SECONDS_MAX, Command
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = re.compile(r"[A-Za-z0-9_-]{20}")
 
 

@@ -22,6 +22,8 @@ from audit_pipeline.review.access import COOKIE
 from audit_pipeline_tests.review import doors
 from audit_pipeline_tests.review.doors import PASSWORD, Door
 
+pytestmark = pytest.mark.slow
+
 door = doors.door
 
 LOGIN = "/api/v1/auth/login"

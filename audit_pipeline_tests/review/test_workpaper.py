@@ -37,6 +37,8 @@ from audit_pipeline_tests import corpora
 from audit_pipeline_tests.review.reviewed import NOW, Reviewed
 from audit_pipeline_tests.small_company import AUDIT_FROM, AUDIT_TO
 
+pytestmark = pytest.mark.slow
+
 PREPARED = Prepared("olga", NOW)
 PERIOD = Selection(AUDIT_FROM, AUDIT_TO)
 PAYLOADS = (
